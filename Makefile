@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test test-all lint format clean tensorboard
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/run: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/dev: .venv/run
+	$(BIN)/pip install --quiet --editable '.[dev,oracles,wandb,mlflow]'
+	touch $@
+
+run: .venv/run  ## compare constant, step, exponential and cosine decay
+	$(BIN)/python train.py -m experiment=demo
+
+test: .venv/dev  ## every test that needs no GPU
+	$(BIN)/pytest -m 'not gpu'
+
+test-all: .venv/dev  ## every test
+	$(BIN)/pytest
+
+lint: .venv/dev  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev  ## what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+tensorboard: .venv/run  ## curves of all runs
+	$(BIN)/tensorboard --logdir outputs
+
+clean:  ## remove the environment and caches; outputs stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,58 @@
+"""What a run says on the terminal: short lines, the same words everywhere."""
+
+import math
+import os
+from pathlib import Path
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from rich import get_console
+
+from lrdecay.record import Record
+
+
+def say(text: str) -> None:
+    """Prints to stdout, with rich's markup but without folding long lines."""
+    get_console().print(text, highlight=False, soft_wrap=True)
+
+
+def format_metric(key: str, value: float | None) -> str:
+    """A metric as people read it: accuracies in percent, losses to four digits."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{100 * value:.2f}%" if key.endswith("acc") else f"{value:.4f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """``0:41`` or ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def relative(path: Path) -> str:
+    """The path from the working directory where it lies below it."""
+    path = path.absolute()
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def result(record: Record) -> str:
+    """What a completed run came to."""
+    keys = ("test/acc", "val/acc", "val/loss")
+    return " · ".join(f"{key} {format_metric(key, record.final.get(key))}" for key in keys)
+
+
+def summary(config: DictConfig, record: Record, trainer: pl.Trainer) -> str:
+    """What will be trained, in three lines."""
+    choices = record.choices
+    sizes = " / ".join(f"{count:,}" for count in record.sizes.values())
+    images = f", {sizes} images to train / validate / test" if sizes else ""
+    batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
+    rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
+    length = f"{trainer.max_epochs} epochs" if trainer.max_steps == -1 else f"{trainer.max_steps} steps"
+    return (
+        f"[bold]{choices.get('schedule')}[/] · {choices.get('optimizer')}{rate} · "
+        f"{choices.get('model')}, {record.parameters:,} parameters\n"
+        f"{record.data}{images}{batch}, {length}\n"
+        f"{record.device}, {trainer.precision}, {record.threads} threads, seed {config.seed}"
+    )

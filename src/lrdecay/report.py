@@ -1,0 +1,88 @@
+"""A comparison written down: the table in the terminal, ``comparison.csv`` and ``comparison.png``."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import get_console
+from rich.table import Table
+
+from lrdecay.compare import Group, group, interval
+from lrdecay.console import format_metric
+from lrdecay.figures import comparison_figure
+from lrdecay.record import Record, write_atomically
+
+METRICS = ("val/acc", "val/loss", "test/acc")
+
+
+def report(records: Iterable[Record], output: Path) -> list[Path]:
+    """Prints a table for each data set, and writes ``comparison.csv`` and a figure for each into `output`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    by_data = group(records)
+    for data, groups in by_data.items():
+        get_console().print(table(data, groups))
+    output.mkdir(parents=True, exist_ok=True)
+    files = [output / "comparison.csv"]
+    write_atomically(files[0], comparison_csv(by_data).encode())
+    for data, groups in by_data.items():
+        if any(g.completed for g in groups):
+            name = "comparison.png" if len(by_data) == 1 else f"comparison_{data}.png"
+            write_atomically(output / name, comparison_figure(groups, _title(data, groups)))
+            files.append(output / name)
+    return files
+
+
+def table(data: str, groups: Sequence[Group]) -> Table:
+    """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
+    grid = Table(title=_title(data, groups), title_justify="left", title_style="bold")
+    grid.add_column("group")
+    grid.add_column("runs", justify="right")
+    for metric in METRICS:
+        grid.add_column(metric, justify="right", no_wrap=True)
+    grid.add_column("best epoch", justify="right")
+    grid.add_column("s/epoch", justify="right")
+    for g in groups:
+        metrics = [_cell(metric, g.final(metric)) for metric in METRICS]
+        grid.add_row(g.label, g.counts(), *metrics, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f"))
+    return grid
+
+
+def comparison_csv(by_data: Mapping[str, Sequence[Group]]) -> str:
+    """One row a group: means and halves of the 95% intervals of the final metrics, empty where there is none."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    statistics = [f"{metric} {part}" for metric in METRICS for part in ("mean", "±95%")]
+    writer.writerow(["data", "group", "runs", "completed", *statistics, "best epoch", "seconds per epoch"])
+    for data, groups in by_data.items():
+        for g in groups:
+            numbers = [number for metric in METRICS for number in interval(g.final(metric))]
+            numbers += [interval(g.best_epoch())[0], interval(g.seconds_per_epoch())[0]]
+            cells = [repr(float(number)) if np.isfinite(number) else "" for number in numbers]
+            writer.writerow([data, g.label, len(g.runs), len(g.completed), *cells])
+    return text.getvalue()
+
+
+def _title(data: str, groups: Sequence[Group]) -> str:
+    runs = sum(len(g.runs) for g in groups)
+    return f"{data}: {runs} run{'s' if runs != 1 else ''} in {len(groups)} group{'s' if len(groups) != 1 else ''}"
+
+
+def _cell(metric: str, values: np.ndarray) -> str:
+    mean, half = (float(number) for number in interval(values))
+    text = format_metric(metric, mean)
+    if not np.isfinite(half):
+        return text
+    return f"{text} ± {100 * half:.2f}" if metric.endswith("acc") else f"{text} ± {half:.4f}"
+
+
+def _mean(values: np.ndarray, form: str) -> str:
+    mean = float(interval(values)[0])
+    return format(mean, form) if np.isfinite(mean) else "–"

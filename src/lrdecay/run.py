@@ -1,0 +1,249 @@
+"""One run: ``prepare`` builds it from a configuration, ``fit`` trains it, ``finish`` tests and records it."""
+
+import logging
+import math
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
+from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from lrdecay import console
+from lrdecay.callbacks import Hyperparameters, RecordKeeper
+from lrdecay.data import TensorData
+from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, one_line, require, within
+from lrdecay.models import parameter_count
+from lrdecay.module import Classifier, DivergedError
+from lrdecay.record import Record, Status, flatten, write_atomically
+
+log = logging.getLogger(__name__)
+
+METRICS = ("val/acc", "val/loss")
+
+# Lightning's warnings about what is meant to be as it is here.
+for expected in (
+    "Experiment logs directory",  # Hydra has made the run's folder already
+    r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
+    ".*LeafSpec",  # Lightning's own use of torch
+):
+    warnings.filterwarnings("ignore", message=expected)
+
+
+@dataclass
+class Run:
+    """A run that is ready to be trained."""
+
+    config: DictConfig
+    record: Record
+    data: pl.LightningDataModule
+    module: Classifier
+    trainer: pl.Trainer
+
+
+def run(config: DictConfig) -> float:
+    """Runs what Hydra has composed, in the output folder that Hydra made.
+
+    Returns:
+        The final value of ``config.metric``, for sweepers that optimize it.
+    """
+    job = HydraConfig.get()
+    alone = job.mode == RunMode.RUN
+    choices = {key: str(value) for key, value in job.runtime.choices.items() if "/" not in key}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    record = Record.start(Path(job.runtime.output_dir), plain, choices, job.overrides.task)
+    with _outcome_recorded(record), _distributed_job(job):
+        this = prepare(config, record)
+        speak = alone and this.trainer.is_global_zero
+        if speak:
+            text = console.summary(config, record, this.trainer)
+            # Said when the schedule has been fitted to the run, so that an error stands alone.
+            this.trainer.callbacks.append(  # type: ignore[attr-defined]
+                LambdaCallback(on_train_start=lambda *_: console.say(text))
+            )
+        fit(this)
+        value = finish(this)
+        if speak:
+            console.say(
+                f"[bold]{record.data}[/]: {console.result(record)} · {console.format_seconds(record.seconds or 0)} "
+                f"→ {console.relative(record.directory)}"
+            )
+    return value
+
+
+def prepare(config: DictConfig, record: Record) -> Run:
+    """Builds everything that the configuration names, and loads the data.
+
+    Raises:
+        ConfigError: a value cannot be used; nothing has been trained.
+    """
+    _check(config)
+    data: pl.LightningDataModule = _build(config.data, "data")
+    schedule = _build(config.schedule, "schedule")
+    trainer = _build_trainer(config, record)
+    if trainer.is_global_zero:
+        record.write()
+    if isinstance(data, TensorData):
+        with within("data"):
+            data.prepare(config.seed, trainer.strategy.root_device)
+        record.sizes = data.sizes
+    pl.seed_everything(config.seed, verbose=False)
+    model = _build(config.model, "model")
+    record.data = getattr(data, "name", type(data).__name__)
+    record.parameters = parameter_count(model)
+    record.device = str(trainer.strategy.root_device)
+    record.threads = torch.get_num_threads()
+    module = Classifier(model, _optimizer_maker(config.optimizer), schedule)
+    return Run(config, record, data, module, trainer)
+
+
+def fit(run: Run) -> None:
+    """Trains and validates."""
+    run.trainer.fit(run.module, datamodule=run.data)
+
+
+def finish(run: Run) -> float:
+    """Tests the final weights, draws ``lr.png`` and completes the record.
+
+    Returns:
+        The final value of ``config.metric``; NaN where validation was switched off.
+    """
+    module, record, trainer, metric = run.module, run.record, run.trainer, run.config.metric
+    if module.validated_at != trainer.global_step:
+        trainer.validate(module, datamodule=run.data, verbose=False)
+    trainer.test(module, datamodule=run.data, verbose=False)
+    record.final = {key: value for key, value in module.metrics.items() if key != "lr"}
+    if rows := [row for row in module.epochs if metric in row]:
+        best = min if metric.endswith("loss") else max
+        record.best = best(rows, key=lambda row: row[metric])
+    assert module.horizon is not None, "fit has configured the optimizer"
+    record.total_steps = module.horizon.total_steps
+    record.steps_per_epoch = module.horizon.steps_per_epoch
+    record.rates = module.sampled_rates()
+    if trainer.is_global_zero:
+        from lrdecay.figures import rate_figure  # matplotlib: not before the training
+
+        figure = rate_figure(record.rates, record.steps_per_epoch, record.choices["schedule"])
+        write_atomically(record.directory / "lr.png", figure)
+        record.status = "completed"
+        record.write()
+    return record.final.get(metric, math.nan)
+
+
+def _check(config: DictConfig) -> None:
+    """The values that no class checks, or that a class would name by another key."""
+    with within("trainer"):
+        for key in ("max_epochs", "max_steps"):
+            value = config.trainer.get(key, -1)
+            allowed = "an integer, at least 1, or -1 for no limit"
+            require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
+    if "lr" in config.optimizer:
+        rate = config.optimizer.lr
+        with within("optimizer"):
+            require(is_number(rate) and rate > 0, "lr", rate, "a number above 0")
+    try:
+        require(is_integer(config.seed) and config.seed >= 0, "seed", config.seed, "an integer, at least 0")
+        require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
+    except BadValue as error:
+        raise ConfigError(str(error)) from error
+
+
+def _build(node: DictConfig, group: str, **arguments: Any) -> Any:
+    """Instantiates the ``_target_`` of a configuration group; what it refuses is a `ConfigError`."""
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, BadValue):
+            raise ConfigError(f"{group}.{cause}") from error
+        raise ConfigError(f"{group}: {one_line(cause or error)}") from error
+
+
+def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
+    loggers = [_build(node, "logger") for node in (config.logger or {}).values()]
+    callbacks = [_build(node, "callbacks") for node in (config.callbacks or {}).values()]
+    groups = ("schedule", "optimizer", "model", "data")
+    values = {group: record.choices.get(group, "") for group in groups} | {"seed": config.seed}
+    for group in groups:
+        values |= flatten(record.config[group], f"{group}.")
+    values = {key: value for key, value in values.items() if not key.endswith("_target_")}
+    callbacks += [RecordKeeper(record), Hyperparameters(values)]
+    return _build(
+        config.trainer, "trainer", callbacks=callbacks, logger=loggers, default_root_dir=str(record.directory)
+    )
+
+
+def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
+    """Parameters to optimizer; partial, because Hydra would turn the parameters into a configuration."""
+    make = _build(node, "optimizer", _partial_=True)
+
+    def make_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        try:
+            return make(parameters)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"optimizer: {one_line(error)}") from error
+
+    return make_optimizer
+
+
+@contextmanager
+def _outcome_recorded(record: Record) -> Iterator[None]:
+    """Leaves how the run ended in the record and the traceback in the log, and raises again."""
+    try:
+        yield
+    except BaseException as error:
+        record.status = _status(error)
+        record.error = "interrupted" if record.status == "interrupted" else one_line(error)
+        record.traceback = traceback.format_exc()
+        log.info("%s: %s", record.status, record.error, exc_info=True)
+        if getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
+            record.write()
+        if record.status == "interrupted":
+            # Lightning ends Ctrl-C with status 1; a shell expects 128 + SIGINT.
+            raise SystemExit(130) from error
+        raise
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, DivergedError):
+        return "diverged"
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+@contextmanager
+def _distributed_job(job: Any) -> Iterator[None]:
+    """Makes ``ddp`` work for one job of many in a process.
+
+    Lightning starts its other processes with this one's ``sys.argv`` and ``hydra.run.dir``; in a sweep that would
+    be the whole sweep, so they get the job's. What the job leaves behind (environment variables that say the
+    processes are started, a process group) would stop the next one's.
+    """
+    argv, environment = sys.argv, dict(os.environ)
+    if job.mode != RunMode.RUN:
+        sys.argv = [argv[0], *job.overrides.task]
+        with read_write(job):
+            job.run.dir = job.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if job.mode != RunMode.RUN:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+            os.environ.clear()
+            os.environ.update(environment)

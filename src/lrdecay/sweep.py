@@ -1,0 +1,172 @@
+"""A sweep as Hydra runs it: where it lies, what it says, and the comparison at its end.
+
+Imported at every start of ``train.py``, so nothing heavy is imported here.
+"""
+
+import functools
+import itertools
+import re
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lrdecay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lrdecay.record import Record
+
+
+@functools.cache
+def claim(path: str) -> str:
+    """Makes the folder, or the first of ``path-2``, ``path-3``, … that is not there yet, and names it.
+
+    Making it is what claims it, so that two launches in the same second get two folders. The same path in one
+    process gives the same folder again.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = Path(path if number == 1 else f"{path}-{number}")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigError(f"output_dir: {folder} cannot be made: {error.strerror}") from error
+        return str(folder)
+    raise AssertionError("counted to the end")
+
+
+def sweep_dir(parent: str, name: str | None, now: str) -> str:
+    """``parent/name``, or a folder of its own for this launch."""
+    return claim(f"{parent}/{now}") if name is None else f"{parent}/{name}"
+
+
+def better(metric: str) -> str:
+    """Which values of a metric are better: ``min`` or ``max``."""
+    return "min" if metric.endswith("loss") else "max"
+
+
+def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> str:
+    """``03_step_gamma-0.5_seed-2``: the job's number, from 1, and what varied; no ``=`` or ``/`` for TensorBoard."""
+    parts = []
+    for part in _varied(overrides, fixed, choices) or [choices["schedule"]]:
+        key, equals, value = part.rpartition("=")
+        parts.append(re.sub(r"[^\w.%+-]+", "-", f"{key.split('.')[-1]}-{value}" if equals else value)[:60])
+    return "_".join([f"{number + 1:02}", *parts])
+
+
+def _varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
+    """The overrides of keys that vary, the bare choice for those of a configuration group."""
+    pairs = [(override, *override.lstrip("+~").partition("=")) for override in overrides]
+    return [value if key in choices else override for override, key, _, value in pairs if key not in fixed]
+
+
+def register_resolvers() -> None:
+    """The functions that ``conf/`` calls."""
+    for function in (claim, sweep_dir, job_name, better):
+        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
+
+
+class Sweep(Callback):
+    """Announces the jobs of a sweep and compares them at its end.
+
+    A job that fails does not stop the others, but the exit status says so.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.done = 0
+        self.started = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Settles for all jobs the sweep's folder and the keys that do not vary, and says what comes."""
+        params = config.hydra.sweeper.get("params") or {}
+        arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments), max_batch_size=None)
+        fixed = sorted({override.lstrip("+~").split("=")[0] for override in set.intersection(*map(set, jobs))})
+        directory = config.hydra.sweep.dir
+        with read_write(config), open_dict(config):
+            config.hydra.overrides.task += [
+                f"hydra.sweep.dir='{directory}'",
+                f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]",
+            ]
+        self.total = len(jobs)
+        self.started = time.monotonic()
+        print(f"{self.total} jobs → {directory}", flush=True)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.total:
+            print(f"{self._position()} {self._label(config)}", flush=True)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if not self.total:
+            return
+        from lrdecay.console import format_seconds, result
+
+        record = self._read_record(Path(config.hydra.runtime.output_dir))
+        outcome = "failed before its record was written"
+        if record is not None:
+            outcome = result(record) if record.status == "completed" else f"{record.status}: {record.error}"
+        position = self._position()
+        self.done += 1
+        elapsed = time.monotonic() - self.started
+        left = format_seconds(elapsed / self.done * (self.total - self.done))
+        time_left = f" · {left} left" if self.done < self.total else ""
+        print(f"{position} {self._label(config)}: {outcome}{time_left}", flush=True)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """The comparison. Hydra turns exceptions of callbacks into warnings, but lets an exit pass."""
+        try:
+            completed = self._report(Path(config.hydra.sweep.dir))
+        except Exception:
+            traceback.print_exc()
+            sys.exit("error: the runs are recorded, but comparing them failed")
+        if completed < self.total:
+            sys.exit(f"error: {self.total - completed} of {self.total} jobs did not complete")
+
+    def _report(self, directory: Path) -> int:
+        from lrdecay.compare import load
+        from lrdecay.console import relative, say
+        from lrdecay.report import report
+
+        records, problems = load([directory])
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        for record in records:
+            if record.status != "completed":
+                print(f"{record.directory.name}: {record.status}: {record.error}", file=sys.stderr)
+        for file in report(records, directory):
+            say(relative(file))
+        return sum(record.status == "completed" for record in records)
+
+    def _position(self) -> str:
+        return f"[{self.done + 1}/{self.total}]"
+
+    @staticmethod
+    def _label(config: DictConfig) -> str:
+        fixed = config.hydra.job.config.override_dirname.exclude_keys
+        choices = config.hydra.runtime.choices
+        return " ".join(_varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
+
+    @staticmethod
+    def _read_record(directory: Path) -> "Record | None":
+        from lrdecay.record import FILE, RecordError, read
+
+        try:
+            return read(directory / FILE)
+        except RecordError:
+            return None

@@ -1,0 +1,31 @@
+"""Trains one run, or with ``-m`` a sweep: ``python train.py schedule=cosine``, ``--help`` for more."""
+
+import math
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from lrdecay.errors import one_line_errors
+from lrdecay.sweep import register_resolvers
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> float:
+    from lrdecay.run import run  # torch: not for --help
+
+    if HydraConfig.get().mode == RunMode.RUN:
+        with one_line_errors():  # here, or Hydra would add a line of its own
+            return run(config)
+    try:
+        return run(config)
+    except Exception:
+        # Its record has the error and the traceback; the sweep goes on, and tells at its end.
+        return math.nan
+
+
+if __name__ == "__main__":
+    register_resolvers()
+    with one_line_errors():
+        main()

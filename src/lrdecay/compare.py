@@ -10,7 +10,7 @@ import numpy as np
 
 from lrdecay.record import Record, RecordError, determining, find, read
 
-LABELLED_CHOICES = ("schedule", "optimizer", "model")
+LABELLED_CHOICES = ("schedule", "optimizer", "model", "trainer")
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,14 @@ def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
 def group(records: Iterable[Record]) -> dict[str, list[Group]]:
     """Groups for each data set, in the order of their first runs; data sets are never mixed."""
+    records = list(records)
+    known = {record.data for record in records if record.data is not None}
+    # A run that failed before its data set was known belongs to the only one there is.
+    fallback = known.pop() if len(known) == 1 else "unknown data"
     members: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         key = repr(sorted(_settings(record).items()))
-        members.setdefault(record.data or "unknown data", {}).setdefault(key, []).append(record)
+        members.setdefault(record.data or fallback, {}).setdefault(key, []).append(record)
     return {
         data: [
             Group(label, data, runs)
@@ -109,13 +113,13 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nd
 
 def _settings(record: Record) -> dict[str, Any]:
     """What sets a group apart: everything that determines the result but the seed."""
-    return {key: value for key, value in determining(record.config, record.data).items() if key != "seed"}
+    return {key: value for key, value in determining(record.config).items() if key != "seed"}
 
 
 def _labels(firsts: Sequence[Record]) -> list[str]:
     """For each group, from one of its runs, what distinguishes it from the others.
 
-    First the schedule, optimizer or model where those vary, then ``key=value`` for the keys that vary among the groups
+    First the choices of configuration groups that vary, then ``key=value`` for the keys that vary among the groups
     with the same choice: "step gamma=0.5".
     """
     settings = [_settings(record) for record in firsts]

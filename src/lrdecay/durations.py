@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from lrdecay.errors import BadValue, is_integer, is_number, require
@@ -79,8 +80,9 @@ class Duration:
         """Optimizer steps in a run of that horizon, to the nearest one, a half upwards."""
         if self.unit == "steps":
             return int(self.value)
-        whole = horizon.steps_per_epoch if self.unit == "ep" else horizon.total_steps / 100
-        return math.floor(self.value * whole + 0.5)
+        whole = Fraction(horizon.steps_per_epoch) if self.unit == "ep" else Fraction(horizon.total_steps, 100)
+        # As a fraction of what was written: in binary, 33.3% of 1500 steps is less than 499.5.
+        return math.floor(Fraction(str(self.value)) * whole + Fraction(1, 2))
 
     def __str__(self) -> str:
         return f"{self.value:g}{'' if self.unit == 'steps' else self.unit}"

@@ -124,6 +124,7 @@ class Classifier(pl.LightningModule):
         total = trainer.estimated_stepping_batches
         if not math.isfinite(total):
             raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
+        trainer.fit_loop.setup_data()  # without max_epochs, Lightning has not counted the batches yet
         per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         return Horizon(int(total), per_epoch)
 

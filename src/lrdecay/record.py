@@ -140,19 +140,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def determining(config: Mapping[str, Any], data: str | None) -> dict[str, Any]:
-    """The flat configuration without the keys that have no effect on the result, and the data set used."""
-    kept = {
+def determining(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat configuration without the keys that have no effect on the result."""
+    return {
         key: value
         for key, value in flatten(config).items()
         if not any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT)
     }
-    return kept | {"data": data}
 
 
 def result_hash(config: Mapping[str, Any], data: str | None) -> str:
-    """Hash of what determines a run's result: equal for runs that would repeat each other."""
-    text = json.dumps(determining(config, data), sort_keys=True, default=str)
+    """Hash of what determines a run's result, the data set used among it: equal for runs that repeat each other."""
+    text = json.dumps(determining(config) | {"data": data}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -34,7 +34,7 @@ def report(records: Iterable[Record], output: Path) -> list[Path]:
     write_atomically(files[0], comparison_csv(by_data).encode())
     for data, groups in by_data.items():
         if any(g.completed for g in groups):
-            name = "comparison.png" if len(by_data) == 1 else f"comparison_{data}.png"
+            name = "comparison.png" if len(by_data) == 1 else f"comparison-{data}.png"
             write_atomically(output / name, comparison_figure(groups, _title(data, groups)))
             files.append(output / name)
     return files

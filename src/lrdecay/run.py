@@ -38,6 +38,7 @@ METRICS = ("val/acc", "val/loss")
 for expected in (
     "Experiment logs directory",  # Hydra has made the run's folder already
     r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
+    "It is recommended to use .*sync_dist",  # the module reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
 ):
     warnings.filterwarnings("ignore", message=expected)
@@ -92,6 +93,7 @@ def prepare(config: DictConfig, record: Record) -> Run:
     """
     _check(config)
     data: pl.LightningDataModule = _build(config.data, "data")
+    record.data = data.name or type(data).__name__
     schedule = _build(config.schedule, "schedule")
     trainer = _build_trainer(config, record)
     if trainer.is_global_zero:
@@ -102,7 +104,6 @@ def prepare(config: DictConfig, record: Record) -> Run:
         record.sizes = data.sizes
     pl.seed_everything(config.seed, verbose=False)
     model = _build(config.model, "model")
-    record.data = getattr(data, "name", type(data).__name__)
     record.parameters = parameter_count(model)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
@@ -214,6 +215,7 @@ def _outcome_recorded(record: Record) -> Iterator[None]:
         if getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
             record.write()
         if record.status == "interrupted":
+            print(f"interrupted → {console.relative(record.directory)}", file=sys.stderr)
             # Lightning ends Ctrl-C with status 1; a shell expects 128 + SIGINT.
             raise SystemExit(130) from error
         raise

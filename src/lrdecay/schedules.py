@@ -93,13 +93,15 @@ class Schedule(ABC):
         """
         warmup, hold, every = self.resolve(horizon)
         decay_steps = horizon.total_steps - warmup - hold
-        t = np.clip(np.asarray(step, dtype=np.int64), 0, horizon.total_steps)
+        # A scalar goes through as an array of one: numpy's own scalars differ from its arrays in the last bit.
+        shape = np.shape(step)
+        t = np.clip(np.atleast_1d(np.asarray(step, dtype=np.int64)), 0, horizon.total_steps)
         t = t - t % every
         u = np.clip(t - warmup - hold, 0, decay_steps).astype(np.float64)
         factor = self.final + (1 - self.final) * self.shape(u, decay_steps, horizon)
         if warmup:
             factor = np.where(t < warmup, self._ramp(t / warmup), factor)
-        return float(factor) if t.ndim == 0 else factor
+        return factor if shape else float(factor[0])
 
     def resolve(self, horizon: Horizon) -> tuple[int, int, int]:
         """Warm-up, hold and sampling interval in steps of this horizon.

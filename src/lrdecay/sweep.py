@@ -51,7 +51,7 @@ def claim(path: str) -> str:
 
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
     """``parent/name``, or a folder of its own for this launch."""
-    return claim(f"{parent}/{now}") if name is None else f"{parent}/{name}"
+    return claim(f"{parent}/{now if name is None else name}")
 
 
 def better(metric: str) -> str:
@@ -64,7 +64,8 @@ def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choice
     parts = []
     for part in _varied(overrides, fixed, choices) or [choices["schedule"]]:
         key, equals, value = part.rpartition("=")
-        parts.append(re.sub(r"[^\w.%+-]+", "-", f"{key.split('.')[-1]}-{value}" if equals else value)[:60])
+        value = re.sub(r"[^\w.%+-]+", "-", value).strip("-")[:60]
+        parts.append(f"{key.split('.')[-1]}-{value}" if equals else value)
     return "_".join([f"{number + 1:02}", *parts])
 
 

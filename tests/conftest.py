@@ -1,0 +1,59 @@
+"""Tests run the real programs as a user would, in a folder of their own, on the digits that need no download."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+# Nothing listens there, so a download fails at once, whether or not the machine has a network.
+NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+def run_program(script: str, *arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``python script arguments`` in `cwd`; a thread each, as tests run side by side."""
+    return subprocess.run(
+        [sys.executable, ROOT / script, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Program:
+    """Runs ``train.py [flags] data=digits …`` in a fresh folder."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        flags = list(itertools.takewhile(lambda argument: "=" not in argument, arguments))
+        overrides = arguments[len(flags) :]
+        return run_program("train.py", *flags, "data=digits", *overrides, cwd=tmp_path, **environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A sweep of four: its folder, and what the command printed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    arguments = ["-m", "data=digits", "schedule=cosine,step", "seed=1,2", "trainer.max_epochs=3", "name=four"]
+    done = run_program("train.py", *arguments, cwd=folder)
+    return folder / "outputs/sweeps/four", done
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder with the real MNIST."""
+    root = Path(os.environ.get("LRDECAY_DATA", ROOT / "data")).absolute()
+    if not (root / "MNIST/raw/train-images-idx3-ubyte").is_file():
+        pytest.skip("MNIST is not on disk: set LRDECAY_DATA")
+    return root

@@ -1,0 +1,83 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lrdecay.record import Record, RecordError, find, read, result_hash, write_atomically
+
+CONFIG = {"schedule": {"gamma": 0.1}, "seed": 0, "data": {"root": "a", "_target_": "x"}, "logger": {"csv": {"name": 1}}}
+
+
+def a_record(directory: Path) -> Record:
+    return Record.start(directory, CONFIG, {"schedule": "step"}, ["seed=0"])
+
+
+def test_reads_what_it_wrote(tmp_path):
+    record = a_record(tmp_path)
+    record.data, record.final = "digits", {"val/acc": 0.5, "val/loss": 0.25}
+    record.write()
+    again = read(tmp_path / "record.json")
+    assert again == record
+    assert again.versions["torch"].startswith("2.")
+
+
+def test_is_plain_json_even_with_nan(tmp_path):
+    record = a_record(tmp_path)
+    record.epochs = [{"epoch": 0, "train/loss": float("nan"), "lr": float("inf")}]
+    record.write()
+    text = (tmp_path / "record.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["epochs"] == [{"epoch": 0, "train/loss": None, "lr": None}]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: b"[]",
+        lambda whole: b"{}",
+        lambda whole: b"\xff\xfe",
+        lambda whole: whole.replace(b'"schema": 1', b'"schema": 99'),
+        lambda whole: whole.replace(b'"running"', b'"dancing"'),
+    ],
+)
+def test_what_is_no_whole_record_is_named(tmp_path, damage):
+    a_record(tmp_path).write()
+    file = tmp_path / "record.json"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(RecordError, match=r"record.json: not a"):
+        read(file)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "record.json"
+    file.write_text("old")
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(file, b"new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_hash_tells_apart_what_changes_the_result_only():
+    def changed(**groups):
+        return result_hash({**CONFIG, **groups}, "mnist")
+
+    same = result_hash(CONFIG, "mnist")
+    assert changed(logger={}) == same
+    assert changed(data={"root": "b", "_target_": "y"}) == same
+    assert changed(seed=1) != same
+    assert changed(schedule={"gamma": 0.5}) != same
+    assert result_hash(CONFIG, "digits") != same
+
+
+def test_finds_each_record_once(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        a_record(tmp_path / name).write()
+    assert find([tmp_path, tmp_path / "a"]) == [tmp_path / "a/record.json", tmp_path / "b/record.json"]

@@ -1,0 +1,169 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from lrdecay.durations import Horizon
+from lrdecay.schedules import Constant, Cosine, Exponential, Schedule, Step
+
+# The article's run: 48,000 images in batches of 64, 20 epochs.
+ARTICLE = Horizon(total_steps=15000, steps_per_epoch=750)
+EVERY = np.arange(ARTICLE.total_steps + 1)
+SCHEDULES = [Constant(), Step(), Exponential(), Cosine()]
+EXACT = {"rtol": 1e-12, "atol": 0}
+
+
+def once_an_epoch(schedule: Schedule, epochs: int, per_epoch: int = 7) -> list[float]:
+    horizon = Horizon(epochs * per_epoch, per_epoch)
+    return [schedule.factor(epoch * per_epoch, horizon) for epoch in range(epochs)]
+
+
+class TestFormulas:
+    def test_constant(self):
+        assert (Constant().factor(EVERY, ARTICLE) == 1).all()
+
+    def test_step_is_the_articles_by_default(self):
+        assert_allclose(Step().factor(EVERY[:-1], ARTICLE), 0.1 ** (EVERY[:-1] // 750 // 10), **EXACT)
+
+    def test_a_milestone_is_in_force_at_its_step(self):
+        schedule = Step(every=100, gamma=0.5)
+        assert [schedule.factor(t, ARTICLE) for t in (0, 99, 100, 199, 200)] == [1, 1, 0.5, 0.5, 0.25]
+
+    def test_exponential_by_the_step(self):
+        assert_allclose(Exponential(rate=1e-3, per=1).factor(EVERY, ARTICLE), np.exp(-1e-3 * EVERY), **EXACT)
+
+    def test_exponential_by_the_epoch(self):
+        assert_allclose(Exponential(rate=0.1, per="1ep").factor(EVERY, ARTICLE), np.exp(-0.1 * EVERY / 750), **EXACT)
+
+    def test_cosine(self):
+        expected = 0.5 * (1 + np.cos(np.pi * EVERY / 15000))
+        assert_allclose(Cosine().factor(EVERY, ARTICLE), expected, rtol=1e-12, atol=1e-300)
+
+
+class TestOtherFrameworks:
+    @pytest.mark.parametrize(("step_size", "gamma"), [(30, 0.1), (7, 0.5)])
+    def test_torch_step_lr(self, step_size, gamma):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=step_size, gamma=gamma)
+        theirs = []
+        for _ in range(100):
+            theirs.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        assert_allclose(once_an_epoch(Step(every=f"{step_size}ep", gamma=gamma), 100), theirs, **EXACT)
+
+    def test_the_articles_keras_callback(self):
+        def scheduler(epoch, rate):
+            return rate if epoch < 10 or epoch == 10 else rate * math.exp(-0.1)
+
+        theirs, rate = [], 1.0
+        for epoch in range(20):
+            rate = scheduler(epoch, rate)
+            theirs.append(rate)
+        ours = Exponential(rate=0.1, per="1ep", hold="10ep", sample_every="1ep")
+        assert_allclose(once_an_epoch(ours, 20), theirs, **EXACT)
+
+    @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' own
+    def test_the_articles_keras_callback_in_keras(self, monkeypatch):
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+        keras = pytest.importorskip("keras", reason="the oracles extra is not installed")
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(learning_rate=1.0), loss="mse")
+        callback = keras.callbacks.LearningRateScheduler(
+            lambda epoch, rate: rate if epoch <= 10 else rate * math.exp(-0.1)
+        )
+        history = model.fit(np.zeros((1, 1)), np.zeros((1, 1)), epochs=20, callbacks=[callback], verbose=0)
+        ours = Exponential(rate=0.1, per="1ep", hold="10ep", sample_every="1ep")
+        assert_allclose(once_an_epoch(ours, 20), history.history["learning_rate"], rtol=2e-6)  # theirs is float32
+
+    def test_torch_cosine_annealing_up_to_its_end(self):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.1)
+        theirs = []
+        for _ in range(50):
+            theirs.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        assert_allclose(once_an_epoch(Cosine(final=0.1), 50, per_epoch=1), theirs, rtol=1e-11)
+
+
+class TestPlacement:
+    def test_linear_warmup_reaches_one_at_its_end(self):
+        schedule = Constant(warmup=4, warmup_from=0.2)
+        assert_allclose(schedule.factor(range(6), ARTICLE), [0.2, 0.4, 0.6, 0.8, 1, 1], **EXACT)
+
+    def test_cosine_warmup(self):
+        schedule = Constant(warmup=4, warmup_curve="cosine")
+        assert_allclose(schedule.factor(range(5), ARTICLE), [0, 0.1464466094067262, 0.5, 0.8535533905932737, 1])
+
+    def test_the_decay_takes_what_warmup_and_hold_leave(self):
+        horizon = Horizon(total_steps=100, steps_per_epoch=10)
+        schedule = Cosine(warmup="10%", hold="2ep", final=0.1)
+        assert schedule.factor(10, horizon) == schedule.factor(30, horizon) == 1
+        assert schedule.factor(31, horizon) < 1
+        assert schedule.factor(65, horizon) == pytest.approx(0.55, rel=1e-12)
+        assert schedule.factor(100, horizon) == pytest.approx(0.1, rel=1e-12)
+        assert schedule.factor(99, horizon) > schedule.factor(100, horizon)
+
+    def test_sampled_once_an_epoch(self):
+        sampled = Cosine(sample_every="1ep").factor(EVERY[:-1], ARTICLE).reshape(20, 750)
+        assert (sampled == sampled[:, :1]).all()
+        assert_allclose(sampled[:, 0], Cosine().factor(EVERY[:-1:750], ARTICLE), **EXACT)
+
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+    def test_past_the_end_it_stays(self, schedule):
+        at_end = schedule.factor(15000, ARTICLE)
+        assert (schedule.factor([15001, 40000, 10**12], ARTICLE) == at_end).all()
+
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+    def test_never_rises_after_the_warmup(self, schedule):
+        assert (np.diff(schedule.factor(EVERY, ARTICLE)) <= 0).all()
+
+    def test_warmup_and_hold_longer_than_the_run(self):
+        with pytest.raises(
+            ValueError, match=r"warmup=60% and hold=9ep: 9000 \+ 6750 steps must be at most the run's 15000"
+        ):
+            Constant(warmup="60%", hold="9ep").factor(0, ARTICLE)
+
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+    def test_a_run_of_one_step(self, schedule):
+        assert schedule.factor(0, Horizon(1, 1)) == 1
+
+    def test_a_decay_of_no_steps_stays_at_one(self):
+        assert Cosine(warmup="50%", hold="50%").factor(15000, ARTICLE) == 1
+
+
+class TestInterface:
+    @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+    def test_scalar_and_array_agree(self, schedule):
+        steps = [0, 1, 7499, 7500, 14999, 15000]
+        values = schedule.factor(np.array(steps).reshape(2, 3), ARTICLE)
+        assert values.shape == (2, 3)
+        assert values.dtype == np.float64
+        assert isinstance(schedule.factor(3, ARTICLE), float)
+        assert_allclose([schedule.factor(t, ARTICLE) for t in steps], values.ravel(), rtol=0)
+
+    def test_equal_values_are_equal_schedules(self):
+        assert Step(gamma=0.5) == Step(gamma=0.5) != Step(gamma=0.1)
+        assert len({Step(), Step(), Cosine()}) == 2
+        assert "gamma=0.5" in repr(Step(gamma=0.5))
+
+    @pytest.mark.parametrize(
+        ("make", "key"),
+        [
+            (lambda: Step(gamma=0), "gamma"), (lambda: Step(gamma=1.5), "gamma"),
+            (lambda: Step(gamma=math.nan), "gamma"), (lambda: Step(gamma="x"), "gamma"),
+            (lambda: Step(every=0), "every"), (lambda: Step(every=0.5), "every"),
+            (lambda: Exponential(rate=-1), "rate"), (lambda: Exponential(rate=math.inf), "rate"),
+            (lambda: Exponential(per="0ep"), "per"), (lambda: Cosine(final=-1), "final"),
+            (lambda: Cosine(final=2), "final"),
+            (lambda: Cosine(warmup="120%"), "warmup"), (lambda: Cosine(warmup_from=-0.1), "warmup_from"),
+            (lambda: Cosine(warmup_curve="x"), "warmup_curve"), (lambda: Cosine(hold=-3), "hold"),
+            (lambda: Cosine(sample_every=0), "sample_every"), (lambda: Cosine(final=True), "final"),
+        ],
+    )  # fmt: skip
+    def test_refuses_values_out_of_range_by_name(self, make, key):
+        with pytest.raises(ValueError, match=f"^{key}="):
+            make()

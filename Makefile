@@ -20,10 +20,10 @@ run: .venv/run  ## compare constant, step, exponential and cosine decay
 	$(BIN)/python train.py -m experiment=demo
 
 test: .venv/dev  ## every test that needs no GPU
-	$(BIN)/pytest -m 'not gpu'
+	$(BIN)/pytest -n auto -m 'not gpu'
 
 test-all: .venv/dev  ## every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: .venv/dev  ## ruff and mypy
 	$(BIN)/ruff check

@@ -116,8 +116,22 @@ class Classifier(pl.LightningModule):
         with within("schedule"):
             self.schedule.resolve(self.horizon)
         optimizer = self.make_optimizer(self.parameters())
+        self._allow_clipping(optimizer)
         scheduler = LambdaLR(optimizer, rate_factor(self.schedule, self.horizon))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _allow_clipping(self, optimizer: Optimizer) -> None:
+        """Lightning refuses to clip under a fused optimizer in mixed precision; only a scaler is a reason for that."""
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return
+        precision = self.trainer.precision_plugin
+        if getattr(precision, "scaler", None) is None:
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+        elif self.trainer.gradient_clip_val:
+            raise ConfigError(
+                f"optimizer.fused=true: must be false with trainer.precision={self.trainer.precision} and "
+                f"trainer.gradient_clip_val={self.trainer.gradient_clip_val}"
+            )
 
     def _horizon(self) -> Horizon:
         trainer = self.trainer

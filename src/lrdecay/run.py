@@ -179,7 +179,8 @@ def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
     loggers = [_build(node, "logger") for node in (config.logger or {}).values()]
     callbacks = [_build(node, "callbacks") for node in (config.callbacks or {}).values()]
     groups = ("schedule", "optimizer", "model", "data")
-    values = {group: record.choices.get(group, "") for group in groups} | {"seed": config.seed}
+    values: dict[str, Any] = {group: record.choices.get(group, "") for group in groups}
+    values |= {"data": record.data, "seed": config.seed}
     for group in groups:
         values |= flatten(record.config[group], f"{group}.")
     values = {key: value for key, value in values.items() if not key.endswith("_target_")}

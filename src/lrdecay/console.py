@@ -50,10 +50,11 @@ def summary(config: DictConfig, record: Record, trainer: pl.Trainer) -> str:
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
     length = f"{trainer.max_epochs} epochs" if trainer.max_steps == -1 else f"{trainer.max_steps} steps"
+    threads = f"{record.threads} thread{'s' if record.threads != 1 else ''}"
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
         f"[bold]{choices.get('schedule')}[/] · {choices.get('optimizer')}{rate} · "
         f"{choices.get('model')}, {record.parameters:,} parameters\n"
         f"{record.data}{images}{batch}, {length}\n"
-        f"{record.device}{processes}, {trainer.precision}, {record.threads} threads, seed {config.seed}"
+        f"{record.device}{processes}, {trainer.precision}, {threads}, seed {config.seed}"
     )

@@ -151,6 +151,16 @@ class TensorData(LightningDataModule, ABC):
         """Images in each split."""
         return {key: len(labels) for key, (_, labels) in self._splits.items()}
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(max(labels.max() for _, labels in self._splits.values())) + 1
+
+    def example(self, count: int) -> Split:
+        """The first training images and labels as a batch holds them, on the CPU."""
+        images, labels = self._splits["train"]
+        return next(iter(Batches((images[:count].cpu(), labels[:count].cpu()), count)))
+
     def train_dataloader(self) -> Batches:
         return self._batches("train", self.batch_size, self.seed)
 

@@ -21,6 +21,10 @@ class ConfigError(ValueError):
     """A value in the configuration cannot be used; one line with the whole key, the value and the remedy."""
 
 
+class DivergedError(ArithmeticError):
+    """The training loss is no longer a finite number."""
+
+
 def require(condition: bool, key: str, value: object, allowed: str) -> None:
     """Raises `BadValue` unless `condition` holds."""
     if not condition:
@@ -57,7 +61,7 @@ def one_line(error: BaseException) -> str:
         return f"{error.override}: not an override as Hydra writes them ({lines[0]})"
     if lines[0].startswith("Could not override"):
         key = lines[0].split("'")[1]
-        return f"{key}: no such key in this configuration; `python train.py --cfg job` prints the keys there are"
+        return f"{key}: no such key in this configuration; `--cfg job` prints those there are, +key=value adds one"
     if len(lines) > 1 and lines[1].startswith("Available options in"):
         group, choice = lines[0].split("'")[-2].rsplit("/", 1)
         choices = itertools.takewhile(lambda line: not line.endswith(":"), lines[2:])
@@ -67,7 +71,7 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends the program with status 1 and one line on stderr for a mistake of the user's.
+    """Ends the program with status 1 and one line on stderr for what is not the program's own fault.
 
     Anything else keeps its traceback, and ``HYDRA_FULL_ERROR=1`` keeps it for mistakes too.
     """
@@ -75,7 +79,7 @@ def one_line_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
         if FULL_ERRORS:
             raise
         sys.exit(f"error: {one_line(error)}")

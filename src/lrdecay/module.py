@@ -15,14 +15,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrdecay.durations import Horizon
-from lrdecay.errors import ConfigError, within
+from lrdecay.errors import ConfigError, DivergedError, within
 from lrdecay.schedules import Schedule
 
 Batch = tuple[Tensor, Tensor]
-
-
-class DivergedError(ArithmeticError):
-    """The training loss is no longer a finite number."""
 
 
 class Tally:
@@ -105,6 +101,7 @@ class Classifier(pl.LightningModule):
         self.validated_at = -1
         """Optimizer steps done at the last validation."""
         self._rate = math.nan
+        self._log_every = math.inf
         self._logged_step = 0
         self._train, self._eval = Tally(), Tally()
         self._epoch_sums = np.zeros(3)
@@ -165,9 +162,12 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.global_step
-        due = done - self._logged_step >= self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if due or (self.trainer.is_last_batch and done > self._logged_step):
+        if done - self._logged_step >= self._log_every or (self.trainer.is_last_batch and done > self._logged_step):
             self._log_train(done - 1)
+
+    def on_train_start(self) -> None:
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._log_every = every or math.inf  # 0: at the end of an epoch only
 
     def on_train_epoch_start(self) -> None:
         self._epoch_sums[:] = 0

@@ -25,14 +25,15 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lrdecay import console
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
 from lrdecay.data import TensorData
-from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, one_line, require, within
+from lrdecay.errors import BadValue, ConfigError, DivergedError, is_integer, is_number, one_line, require, within
 from lrdecay.models import parameter_count
-from lrdecay.module import Classifier, DivergedError
+from lrdecay.module import Classifier
 from lrdecay.record import Record, Status, flatten, write_atomically
 
 log = logging.getLogger(__name__)
 
 METRICS = ("val/acc", "val/loss")
+DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
 
 # Lightning's warnings about what is meant to be as it is here.
 for expected in (
@@ -104,6 +105,8 @@ def prepare(config: DictConfig, record: Record) -> Run:
         record.sizes = data.sizes
     pl.seed_everything(config.seed, verbose=False)
     model = _build(config.model, "model")
+    if isinstance(data, TensorData):
+        _check_model(model, data)
     record.parameters = parameter_count(model)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
@@ -151,6 +154,8 @@ def _check(config: DictConfig) -> None:
             value = config.trainer.get(key, -1)
             allowed = "an integer, at least 1, or -1 for no limit"
             require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
+        every = config.trainer.get("accumulate_grad_batches", 1)
+        require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
     if "lr" in config.optimizer:
         rate = config.optimizer.lr
         with within("optimizer"):
@@ -160,6 +165,23 @@ def _check(config: DictConfig) -> None:
         require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
     except BadValue as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_model(model: torch.nn.Module, data: TensorData) -> None:
+    """Tries the model on two images: a size that does not match would otherwise show up deep inside torch."""
+    images, _ = data.example(2)
+    model.eval()  # so that the trial leaves no trace in running statistics or random numbers
+    try:
+        with torch.no_grad():
+            logits = model(images)
+    except RuntimeError as error:
+        shape = " × ".join(map(str, images.shape[1:]))
+        raise ConfigError(f"model: does not take {data.name}'s images, {shape}: {one_line(error)}") from error
+    model.train()
+    if logits.ndim != 2 or logits.shape[1] < data.classes:
+        raise ConfigError(
+            f"model: gives {tuple(logits.shape)} for 2 images, but {data.name} has {data.classes} classes"
+        )
 
 
 def _build(node: DictConfig, group: str, **arguments: Any) -> Any:
@@ -236,7 +258,7 @@ def _distributed_job(job: Any) -> Iterator[None]:
     be the whole sweep, so they get the job's. What the job leaves behind (environment variables that say the
     processes are started, a process group) would stop the next one's.
     """
-    argv, environment = sys.argv, dict(os.environ)
+    argv, environment = sys.argv, {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
     if job.mode != RunMode.RUN:
         sys.argv = [argv[0], *job.overrides.task]
         with read_write(job):
@@ -248,5 +270,8 @@ def _distributed_job(job: Any) -> Iterator[None]:
         if job.mode != RunMode.RUN:
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
-            os.environ.clear()
-            os.environ.update(environment)
+            for name, value in environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from rich import get_console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from lrdecay.compare import Group, group, interval
@@ -27,8 +29,11 @@ def report(records: Iterable[Record], output: Path) -> list[Path]:
         OSError: they cannot be written.
     """
     by_data = group(records)
+    console = get_console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a file has no width, and rich would take 80
     for data, groups in by_data.items():
-        get_console().print(table(data, groups))
+        console.print(table(data, groups, METRICS if console.width >= 100 else METRICS[:2]))
     output.mkdir(parents=True, exist_ok=True)
     files = [output / "comparison.csv"]
     write_atomically(files[0], comparison_csv(by_data).encode())
@@ -40,18 +45,18 @@ def report(records: Iterable[Record], output: Path) -> list[Path]:
     return files
 
 
-def table(data: str, groups: Sequence[Group]) -> Table:
+def table(data: str, groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> Table:
     """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
-    grid = Table(title=_title(data, groups), title_justify="left", title_style="bold")
-    grid.add_column("group")
+    grid = Table(title=_title(data, groups), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid.add_column("group", overflow="fold")
     grid.add_column("runs", justify="right")
-    for metric in METRICS:
+    for metric in metrics:
         grid.add_column(metric, justify="right", no_wrap=True)
     grid.add_column("best epoch", justify="right")
     grid.add_column("s/epoch", justify="right")
     for g in groups:
-        metrics = [_cell(metric, g.final(metric)) for metric in METRICS]
-        grid.add_row(g.label, g.counts(), *metrics, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f"))
+        cells = [_cell(metric, g.final(metric)) for metric in metrics]
+        grid.add_row(g.label, g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f"))
     return grid
 
 

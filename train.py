@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lrdecay.errors import one_line_errors
+from lrdecay.messages import one_line_errors
 from lrdecay.sweep import register_resolvers
 
 

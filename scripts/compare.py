@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lrdecay.compare import load
 from lrdecay.console import relative, say
-from lrdecay.errors import ConfigError, one_line_errors
+from lrdecay.errors import ConfigError
+from lrdecay.messages import one_line_errors
 from lrdecay.report import report
 
 

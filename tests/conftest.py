@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lrdecay.record import Record
+
 ROOT = Path(__file__).parent.parent
 Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,12 +23,36 @@ def run_program(script: str, *arguments: str | Path, cwd: Path, **environment: s
     return subprocess.run(
         [sys.executable, ROOT / script, *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "LRDECAY_FULL_ERROR": "0"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+
+
+def a_run(schedule="step", seed=1, accuracy=0.9, data="digits", status="completed", epochs=3, **settings) -> Record:
+    """A record as a run leaves it."""
+    config = {"schedule": {"_target_": schedule, **settings}, "optimizer": {"lr": 0.1}, "seed": seed}
+    rows = [
+        {
+            "epoch": e,
+            "step": 10 * e + 9,
+            "lr": 0.1,
+            "train/loss": 1.0,
+            "train/acc": 0.5,
+            "val/loss": 0.5,
+            "val/acc": accuracy,
+        }
+        for e in range(epochs)
+    ]
+    record = Record(Path("run"), config, {"schedule": schedule, "optimizer": "sgd"}, status=status, data=data)
+    record.epochs, record.rates, record.steps_per_epoch = rows, [(0, 0.1), (29, 0.1)], 10
+    if status == "completed":
+        record.final = {"val/acc": accuracy, "val/loss": 0.5, "test/acc": accuracy}
+        record.best = rows[-1]
+    record.seconds_per_epoch = 1.5
+    return record
 
 
 @pytest.fixture

@@ -1,41 +1,14 @@
 import csv
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import a_run
 from scipy import stats
 
-from lrdecay.compare import Group, group, interval
-from lrdecay.figures import COLOURS, MARKERS, comparison_figure
+from lrdecay.compare import group, interval
 from lrdecay.record import Record
 from lrdecay.report import comparison_csv, table
-
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def a_run(schedule="step", seed=1, accuracy=0.9, data="digits", status="completed", epochs=3, **settings) -> Record:
-    """A record as a run leaves it."""
-    config = {"schedule": {"_target_": schedule, **settings}, "optimizer": {"lr": 0.1}, "seed": seed}
-    rows = [
-        {
-            "epoch": e,
-            "step": 10 * e + 9,
-            "lr": 0.1,
-            "train/loss": 1.0,
-            "train/acc": 0.5,
-            "val/loss": 0.5,
-            "val/acc": accuracy,
-        }
-        for e in range(epochs)
-    ]
-    record = Record(Path("run"), config, {"schedule": schedule, "optimizer": "sgd"}, status=status, data=data)
-    record.epochs, record.rates, record.steps_per_epoch = rows, [(0, 0.1), (29, 0.1)], 10
-    if status == "completed":
-        record.final = {"val/acc": accuracy, "val/loss": 0.5, "test/acc": accuracy}
-        record.best = rows[-1]
-    record.seconds_per_epoch = 1.5
-    return record
 
 
 def labels(*runs: Record) -> list[str]:
@@ -109,19 +82,3 @@ def test_table_has_a_row_for_each_group_failed_ones_too():
     assert [list(column.cells) for column in grid.columns][:3] == [
         ["step", "cosine"], ["1", "0 of 1 (1 failed)"], ["90.00%", "–"]
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("count", [1, 2, 12, 15])
-def test_figure_with_few_and_many_groups(count):
-    (groups,) = group([a_run(gamma=g / 100, seed=s) for g in range(count) for s in (1, 2)]).values()
-    assert comparison_figure(groups, "title").startswith(PNG)
-
-
-def test_figure_of_groups_without_a_completed_run():
-    (groups,) = group([a_run(), a_run("cosine", status="failed")]).values()
-    assert comparison_figure(groups, "title").startswith(PNG)
-    assert isinstance(groups[1], Group)
-
-
-def test_twelve_groups_differ_in_colour_and_in_marker():
-    assert len(set(COLOURS)) == len(set(MARKERS)) == 12

@@ -35,6 +35,12 @@ def test_refuses_what_is_no_duration_and_names_the_key(given):
         Duration.parse(given, "hold")
 
 
+@pytest.mark.parametrize(("value", "unit"), [(-5, "ep"), (float("nan"), "steps"), (0.5, "steps"), (101, "%"), (1, "h")])
+def test_is_validated_when_made(value, unit):
+    with pytest.raises(ValueError, match=r"^duration="):
+        Duration(value, unit)
+
+
 @pytest.mark.parametrize(("total", "per_epoch"), [(0, 1), (1, 0), (1.5, 1), (-1, 1), (True, 1)])
 def test_a_horizon_has_at_least_a_step(total, per_epoch):
     with pytest.raises(ValueError, match="at least 1"):

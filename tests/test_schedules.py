@@ -31,6 +31,17 @@ class TestFormulas:
         schedule = Step(every=100, gamma=0.5)
         assert [schedule.factor(t, ARTICLE) for t in (0, 99, 100, 199, 200)] == [1, 1, 0.5, 0.5, 0.25]
 
+    @pytest.mark.parametrize(("every", "exact"), [("10%", 123.4), ("0.5ep", 37.5), ("33.3%", 410.922)])
+    def test_drops_do_not_drift_where_their_distance_is_no_whole_number(self, every, exact):
+        horizon = Horizon(total_steps=1234, steps_per_epoch=75)
+        steps = np.arange(1234)
+        drops = 1 + np.flatnonzero(np.diff(Step(every=every).factor(steps, horizon)))
+        assert drops.tolist() == [math.ceil(k * exact) for k in range(1, 100) if k * exact < 1234]
+
+    def test_a_rate_per_part_of_a_step(self):
+        horizon = Horizon(total_steps=1500, steps_per_epoch=75)
+        assert Exponential(rate=0.1, per="0.1%").factor(1000, horizon) == pytest.approx(math.exp(-0.1 * 1000 / 1.5))
+
     def test_exponential_by_the_step(self):
         assert_allclose(Exponential(rate=1e-3, per=1).factor(EVERY, ARTICLE), np.exp(-1e-3 * EVERY), **EXACT)
 
@@ -111,6 +122,11 @@ class TestPlacement:
         sampled = Cosine(sample_every="1ep").factor(EVERY[:-1], ARTICLE).reshape(20, 750)
         assert (sampled == sampled[:, :1]).all()
         assert_allclose(sampled[:, 0], Cosine().factor(EVERY[:-1:750], ARTICLE), **EXACT)
+
+    def test_sampled_at_a_distance_that_is_no_whole_number(self):
+        horizon = Horizon(total_steps=100, steps_per_epoch=5)
+        sampled = Exponential(rate=1, per=1, sample_every="0.5ep").factor(range(10), horizon)
+        assert_allclose(-np.log(sampled), [0, 0, 0, 3, 3, 5, 5, 5, 8, 8], rtol=1e-12)
 
     @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
     def test_past_the_end_it_stays(self, schedule):

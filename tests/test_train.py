@@ -1,7 +1,6 @@
 """``train.py`` as a user runs it: one run, every way to configure it, sweeps, and mistakes."""
 
 import csv
-import os
 import re
 import subprocess
 import sys
@@ -117,9 +116,9 @@ class TestOneRun:
         assert {info.name.tag for info in experiment.metric_infos} >= {"val/acc", "test/acc", "val/loss"}
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("accumulate", [1, 3, 4])
 def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate):
-    """For every schedule; 18 batches an epoch, so that accumulating 3 gives 6 steps."""
+    """For every schedule; 18 batches an epoch, so that accumulating 3 gives 6 steps, and 4 five, of which the last is short."""
     schedules = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))
     done = train(
         "-m", f"schedule={','.join(schedules)}", "schedule.warmup=0,3", "schedule.sample_every=1,0.5ep", "model=mlp",
@@ -129,7 +128,8 @@ def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate):
     assert done.returncode == 0, done.stderr
     jobs = sorted((tmp_path / "outputs/sweeps/rates").glob("*/record.json"))
     assert len(jobs) == 4 * len(schedules)
-    horizon = Horizon(total_steps=72 // accumulate, steps_per_epoch=18 // accumulate)
+    per_epoch = {1: 18, 3: 6, 4: 5}[accumulate]
+    horizon = Horizon(total_steps=4 * per_epoch, steps_per_epoch=per_epoch)
     for job in jobs:
         schedule = instantiate(read(job).config["schedule"])
         logged = [(int(row["step"]), float(row["lr"])) for row in rows(job.parent) if row["lr"]]
@@ -208,6 +208,17 @@ class TestConfiguration:
         assert record.epochs[-1]["step"] == 24
         assert record.final["val/acc"] != record.epochs[-2].get("val/acc")
 
+    def test_half_precision_counts_right(self, train, tmp_path):
+        assert train("trainer.precision=bf16-true", "schedule=cosine", SHORT).returncode == 0
+        assert record_of(tmp_path).final["val/acc"] > 0.8
+        assert record_of(tmp_path).final["val/acc"] * 288 == pytest.approx(
+            round(record_of(tmp_path).final["val/acc"] * 288)
+        )
+
+    def test_sanity_validation_is_not_a_result(self, train, tmp_path):
+        assert train("trainer.num_sanity_val_steps=2", SHORT, "model=mlp").returncode == 0
+        assert [row["step"] for row in rows(only_run(tmp_path)) if row["val/acc"]] == ["17", "35"]
+
     def test_seed_zero_is_a_seed_and_repeats(self, train, tmp_path):
         for _ in range(2):
             assert train("seed=0", SHORT).returncode == 0
@@ -235,9 +246,11 @@ class TestConfiguration:
 
     def test_wandb_offline(self, train, tmp_path):
         pytest.importorskip("wandb", reason="the wandb extra is not installed")
-        done = train("logger=wandb", "logger.wandb.offline=true", SHORT, WANDB_SILENT="true", **NO_NETWORK)
+        offline = ["logger=wandb", "logger.wandb.offline=true", "model=mlp", SHORT, "name=wandb"]
+        done = train("-m", "seed=1,2", *offline, WANDB_SILENT="true", **NO_NETWORK)
         assert done.returncode == 0, done.stderr
-        assert list(only_run(tmp_path).glob("wandb/offline-run-*/run-*.wandb"))
+        for job in ("01_seed-1", "02_seed-2"):
+            assert list((tmp_path / "outputs/sweeps/wandb" / job).glob("wandb/offline-run-*/run-*.wandb"))
 
     def test_mlflow_in_a_local_file(self, train, tmp_path):
         mlflow = pytest.importorskip("mlflow", reason="the mlflow extra is not installed")
@@ -261,6 +274,19 @@ class TestConfiguration:
         for metric in ("val/loss", "test/acc", "train/loss"):
             assert one.final[metric] == pytest.approx(two.final[metric], rel=0.02)
         assert not (tmp_path / "outputs/runs").exists()
+
+    def test_two_processes_that_fail_do_not_take_the_sweep_with_them(self, train, tmp_path):
+        (tmp_path / "conf/model").mkdir(parents=True)
+        (tmp_path / "conf/model/tiny.yaml").write_text("_target_: lrdecay.models.MLP\nhidden: [4]\n")
+        done = train(
+            "-m", "--config-dir", "conf", "trainer=ddp_cpu", "model=tiny", "optimizer=sgd", "optimizer.lr=1e20,0.01",
+            "schedule.warmup=0,100%", "schedule.hold=1", "trainer.max_epochs=1", "name=failing", OMP_NUM_THREADS="",
+        )  # fmt: skip
+        assert done.returncode == 1
+        records = [read(path) for path in sorted((tmp_path / "outputs/sweeps/failing").glob("*/record.json"))]
+        assert [record.status for record in records] == ["diverged", "failed", "completed", "failed"]
+        assert "error: 3 of 4 jobs did not complete" in done.stderr
+        assert "Traceback" not in done.stderr
 
     def test_mnist(self, tmp_path, mnist_root):
         arguments = ["data=mnist", "data.train_size=640", "trainer.max_epochs=1", "model=mlp"]
@@ -322,6 +348,28 @@ class TestSweep:
         assert re.search(r"1e\+20: diverged: loss nan at step 17, learning rate 1e\+20", done.stdout)
         assert "0 of 1 (1 diverged)" in done.stdout
 
+    def test_a_loss_that_only_validation_sees_explode_is_divergence_too(self, train, tmp_path):
+        done = train("optimizer=sgd", "optimizer.lr=1e20", "trainer.max_epochs=-1", "trainer.max_steps=1")
+        assert done.returncode == 1
+        assert re.match(r"error: loss (nan|inf) at step 0, learning rate 1e\+20\n", done.stderr)
+        assert record_of(tmp_path).status == "diverged"
+
+    def test_a_job_whose_configuration_cannot_be_resolved_leaves_its_record(self, train, tmp_path):
+        done = train("-m", "trainer.max_epochs=${nope},1", "model=mlp", "name=gap")
+        assert done.returncode == 1
+        assert "error: 1 of 2 jobs did not complete" in done.stderr
+        records = [read(path) for path in sorted((tmp_path / "outputs/sweeps/gap").glob("*/record.json"))]
+        assert [record.status for record in records] == ["failed", "completed"]
+        assert "'nope' not found" in records[0].error
+
+    @pytest.mark.parametrize("mistake", ["output_dir=/proc/nowhere", "name=a/b", "schedule=sawtooth,step", "name=it's"])
+    def test_a_mistake_is_one_line_in_a_sweep_too(self, train, tmp_path, mistake):
+        done = train("-m", "seed=1,2", mistake)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert not list(tmp_path.rglob("record.json"))
+
     def test_experiments_carry_their_own_sweep(self, tmp_path):
         arguments = ["-m", "experiment=article", "data=digits", "trainer.max_epochs=1", "seed=1,2", "model=mlp"]
         done = run_program("train.py", *arguments, cwd=tmp_path)
@@ -382,6 +430,11 @@ MISTAKES = {
     "data=mnist": "data=mnist: no MNIST files in nowhere/MNIST/raw, and no download server can be reached; set "
     "LRDECAY_DATA to the folder that holds MNIST/raw, or use data=digits",
     "seed=x": "seed=x: must be an integer, at least 0",
+    "seed=5000000000": "seed=5000000000: must be an integer, at least 0 and below 2³²",
+    "optimizer=null": "optimizer=null: must be one of its choices",
+    "trainer.gradient_clip_val=-1": "trainer.gradient_clip_val=-1: must be a number above 0, or null",
+    "+trainer.limit_train_batches=0": "trainer: an epoch of 0 training batches",
+    "+trainer.val_check_interval=5000": "trainer: ",
     "metric=train/acc": "metric=train/acc: must be one of val/acc, val/loss",
     "output_dir=/proc/nowhere": "output_dir: /proc/nowhere/runs/",
     "schedule.final=[": "schedule.final=[: not an override",
@@ -436,6 +489,9 @@ def test_help_and_configuration_without_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert yaml.safe_load(done.stdout)["trainer"]["max_epochs"] == 20
     assert done.stderr.strip() == "False"
+    helped = run_program("train.py", "--help", cwd=tmp_path)
+    assert helped.returncode == 0
+    assert "schedule: constant, cosine, exponential, step" in helped.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -467,5 +523,9 @@ def test_every_documented_command_composes(command):
         assert "schedule" in compose("config", overrides)
 
 
-def test_environment_is_not_needed():
-    assert os.environ.get("HYDRA_FULL_ERROR") != "1", "the tests read the short errors"
+@pytest.mark.gpu
+def test_one_run_on_a_gpu(train, tmp_path):
+    done = train("trainer=gpu", "schedule=cosine", "trainer.precision=bf16-mixed", SHORT)
+    assert done.returncode == 0, done.stderr
+    assert record_of(tmp_path).device == "cuda:0"
+    assert record_of(tmp_path).final["val/acc"] > 0.8

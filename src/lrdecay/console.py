@@ -3,12 +3,15 @@
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
-from omegaconf import DictConfig
 from rich import get_console
 
 from lrdecay.record import Record
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    from omegaconf import DictConfig
 
 
 def say(text: str) -> None:
@@ -42,7 +45,7 @@ def result(record: Record) -> str:
     return " · ".join(f"{key} {format_metric(key, record.final.get(key))}" for key in keys)
 
 
-def summary(config: DictConfig, record: Record, trainer: pl.Trainer) -> str:
+def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     """What will be trained, in three lines."""
     choices = record.choices
     sizes = " / ".join(f"{count:,}" for count in record.sizes.values())

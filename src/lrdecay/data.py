@@ -249,13 +249,18 @@ class Digits(TensorData):
 
 def auto(root: str | Path = "data", download: bool = True, **sizes: Any) -> TensorData:
     """MNIST where it is on disk or can be downloaded, otherwise digits, said in a warning."""
-    mnist = MNIST(root, download, **sizes)
+    return MNIST(root, download, **sizes) if _mnist_at_hand(Path(root), download) else Digits(**sizes)
+
+
+@functools.cache
+def _mnist_at_hand(root: Path, download: bool) -> bool:
+    """Decided, and said, once a process: a sweep does not change its data halfway."""
     try:
-        mnist.fetch()
+        MNIST(root, download).fetch()
     except MissingData as error:
         log.warning("data=auto: using digits, not MNIST: %s", error.why)
-        return Digits(**sizes)
-    return mnist
+        return False
+    return True
 
 
 class MissingData(ConfigError):
@@ -320,15 +325,15 @@ def download_mnist(root: Path) -> None:
     if not _answers(TorchvisionMNIST.mirrors, timeout=5):
         raise MissingData(root, "no download server can be reached")
     raw = root / "MNIST/raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-        try:
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
             with _socket_timeout(30):
                 TorchvisionMNIST(folder, download=True)
-        except (RuntimeError, OSError) as error:
-            raise MissingData(root, f"the download failed ({error})") from error
-        for name in MNIST_FILES:
-            (Path(folder) / "MNIST/raw" / name).replace(raw / name)
+            for name in MNIST_FILES:
+                (Path(folder) / "MNIST/raw" / name).replace(raw / name)
+    except (RuntimeError, OSError) as error:
+        raise MissingData(root, f"the download failed ({error})") from error
 
 
 def _answers(mirrors: list[str], timeout: float) -> bool:

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, cast
 
 from lrdecay.errors import BadValue, is_integer, is_number, require
 
@@ -41,10 +41,16 @@ class Duration:
 
     >>> Duration.parse("0.5ep").steps(Horizon(total_steps=1500, steps_per_epoch=75))
     38
+
+    Raises:
+        BadValue: the value is negative or not finite, steps are not whole, or it is more than 100%.
     """
 
     value: float
     unit: Unit
+
+    def __post_init__(self) -> None:
+        _check(self.value, self.unit, "duration", self)
 
     @classmethod
     def parse(cls, given: "DurationLike", key: str = "duration") -> "Duration":
@@ -56,36 +62,40 @@ class Duration:
         """
         if isinstance(given, Duration):
             return given
-        value, unit = cls._split(given, key)
-        # 0.1, and 1.0 too: steps, epochs or a part of the run?
-        if unit == "steps" and (value != int(value) or (isinstance(given, float) and value == 1)):
-            share = f"{round(value * 100, 10):g}%" if value <= 1 else "a percentage"
-            raise BadValue(f"{key}={given} is ambiguous: write {share} or a number of steps")
-        require(unit != "%" or value <= 100, key, given, "at most 100%")
-        return cls(value, unit)
-
-    @staticmethod
-    def _split(given: object, key: str) -> tuple[float, Unit]:
-        """The number and the unit in what was given."""
+        if given == 1 and isinstance(given, float):
+            raise BadValue(f"{key}={given} is ambiguous: write 100% or a number of steps")
         if is_number(given):
-            require(given >= 0, key, given, ALLOWED)  # type: ignore[operator]
-            return given, "steps"  # type: ignore[return-value]
-        match = _TEXT.fullmatch(given.strip()) if isinstance(given, str) else None
-        require(match is not None, key, given, ALLOWED)
-        assert match is not None
-        unit: Unit = match["unit"] or "steps"  # type: ignore[assignment]
-        return float(match["value"]), unit
+            value, unit = float(given), "steps"
+        else:
+            match = _TEXT.fullmatch(given.strip()) if isinstance(given, str) else None
+            if match is None:
+                raise BadValue(f"{key}={given}: must be {ALLOWED}")
+            value, unit = float(match["value"]), match["unit"] or "steps"
+        _check(value, unit, key, given)
+        return cls(value, cast(Unit, unit))
+
+    def length(self, horizon: Horizon) -> Fraction:
+        """Optimizer steps in a run of that horizon, exactly: 33.3% of 1500 steps is 499.5, which no float is."""
+        value = Fraction(str(self.value))
+        if self.unit == "ep":
+            return value * horizon.steps_per_epoch
+        return value * horizon.total_steps / 100 if self.unit == "%" else value
 
     def steps(self, horizon: Horizon) -> int:
-        """Optimizer steps in a run of that horizon, to the nearest one, a half upwards."""
-        if self.unit == "steps":
-            return int(self.value)
-        whole = Fraction(horizon.steps_per_epoch) if self.unit == "ep" else Fraction(horizon.total_steps, 100)
-        # As a fraction of what was written: in binary, 33.3% of 1500 steps is less than 499.5.
-        return math.floor(Fraction(str(self.value)) * whole + Fraction(1, 2))
+        """The length in whole optimizer steps: the nearest, a half upwards."""
+        return math.floor(self.length(horizon) + Fraction(1, 2))
 
     def __str__(self) -> str:
         return f"{self.value:g}{'' if self.unit == 'steps' else self.unit}"
+
+
+def _check(value: float, unit: str, key: str, given: object) -> None:
+    """Raises `BadValue`, in terms of what was `given` for `key`, unless it is a duration."""
+    require(unit in ("steps", "ep", "%") and is_number(value) and value >= 0, key, given, ALLOWED)
+    require(unit != "%" or value <= 100, key, given, "at most 100%")
+    if unit == "steps" and value != int(value):
+        share = f"{round(value * 100, 10):g}%" if value <= 1 else "a percentage"
+        raise BadValue(f"{key}={given} is ambiguous: write {share} or a number of steps")
 
 
 DurationLike = Duration | int | float | str

@@ -18,7 +18,7 @@ COLOURS = (
     "#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7",
     "#56B4E9", "#882255", "#999933", "#332288", "#AA4499", "#888888",
 )  # fmt: skip
-MARKERS = "osD^vP*X<>hp"
+MARKERS = "osD^vP*X<>h"  # one fewer, so that after twelve groups no pair comes again
 
 
 def rate_figure(rates: Sequence[tuple[int, float]], steps_per_epoch: int, title: str) -> bytes:
@@ -38,7 +38,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
     Train is dashed, validation solid; a group has one colour and marker, and the 95% interval over its runs as a
     band around the validation curve.
     """
-    columns = min(len(groups), 4)
+    columns = max(1, min(len(groups), 4, 150 // (8 + max(len(group.label) for group in groups))))
     legend_rows = -(-len(groups) // columns)
     figure = Figure(figsize=(13, 4.3 + 0.25 * legend_rows), layout="constrained")
     loss, accuracy, rates = figure.subplots(1, 3)
@@ -57,7 +57,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
         _draw_rates(rates, group, style)
         handles.append(Line2D([], [], **style | marked))
     loss.set(title="loss", yscale="log")
-    accuracy.set(title="accuracy", ylim=(_floor(groups), None))
+    accuracy.set(title="accuracy", ylim=_accuracy_limits(groups))
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rates):
         axes.set_xlabel("epoch")
@@ -74,9 +74,11 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
 
 def _draw(axes: Axes, group: Group, metric: str, style: dict, band: bool = False) -> None:
     mean, half = interval(group.curve(metric))
-    axes.plot(group.epochs, mean, **style)
+    there = np.isfinite(mean)  # an epoch without validation leaves no gap in the line
+    epochs, mean, half = group.epochs[there], mean[there], half[there]
+    axes.plot(epochs, mean, **style)
     if band:
-        axes.fill_between(group.epochs, mean - half, mean + half, color=style["color"], alpha=0.15, linewidth=0)
+        axes.fill_between(epochs, mean - half, mean + half, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _draw_rates(axes: Axes, group: Group, style: dict) -> None:
@@ -85,11 +87,18 @@ def _draw_rates(axes: Axes, group: Group, style: dict) -> None:
         axes.step(steps / (run.steps_per_epoch or 1), rates, where="post", **style)
 
 
-def _floor(groups: Sequence[Group]) -> float:
-    """Lower end of the accuracy axis: a slow first epoch is left out, since the differences are near the top."""
+def _accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
+    """From below the worst final accuracy to just above the best: the differences are near the top.
+
+    A slow first epoch and a wide interval of few seeds may go out of the picture.
+    """
     finals = np.concatenate([group.final("val/acc") for group in groups])
+    best = [np.nanmax(group.curve(f"{part}/acc"), initial=0.0) for group in groups for part in ("train", "val")]
     finals = finals[np.isfinite(finals)]
-    return max(0.0, 1 - 4 * (1 - finals.min()) - 0.005) if finals.size else 0.0
+    if not finals.size:
+        return 0.0, 1.0
+    top, bottom = max(best), finals.min()
+    return max(0.0, bottom - 3 * (top - bottom) - 0.01), min(1.005, top + 0.1 * (top - bottom) + 0.005)
 
 
 def _tidy(axes: Axes) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -32,7 +33,8 @@ class Tally:
         """Adds a batch; `loss` is its mean loss."""
         right = (logits.argmax(dim=1) == labels).sum()
         if self._sums is None:
-            zero = torch.zeros((), device=loss.device)
+            # float32 even where Lightning has made a half precision torch's default, in which 256 + 1 is 256
+            zero = torch.zeros((), device=loss.device, dtype=torch.float32)
             self._sums = zero, zero.clone()
         self._sums[0].add_(loss.detach(), alpha=len(labels))
         self._sums[1].add_(right)
@@ -40,7 +42,7 @@ class Tally:
 
     def read(self, reduce: Callable[[Tensor], Tensor], device: torch.device) -> np.ndarray:
         """Loss summed over images, images right, and images since the last reading, over all processes."""
-        loss, right = self._sums or torch.zeros(2, device=device)
+        loss, right = self._sums or torch.zeros(2, device=device, dtype=torch.float32)
         count = torch.full_like(loss, self._count)
         self._sums, self._count = None, 0
         return reduce(torch.stack([loss, right, count])).cpu().numpy().astype(np.float64)
@@ -132,12 +134,16 @@ class Classifier(pl.LightningModule):
 
     def _horizon(self) -> Horizon:
         trainer = self.trainer
-        total = trainer.estimated_stepping_batches
+        try:
+            trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
+        except (ValueError, MisconfigurationException) as error:
+            raise ConfigError(f"trainer: {error}") from error
+        batches, total = trainer.num_training_batches, trainer.estimated_stepping_batches
+        if not (math.isfinite(batches) and batches >= 1):
+            raise ConfigError(f"trainer: an epoch of {batches} training batches; it must have at least 1, and an end")
         if not math.isfinite(total):
             raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
-        trainer.fit_loop.setup_data()  # without max_epochs, Lightning has not counted the batches yet
-        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        return Horizon(int(total), per_epoch)
+        return Horizon(int(total), math.ceil(batches / trainer.accumulate_grad_batches))
 
     def sampled_rates(self, points: int = 201) -> list[tuple[int, float]]:
         """The first parameter group's rate at `points` steps spread over the run, the first and last among them."""
@@ -180,6 +186,9 @@ class Classifier(pl.LightningModule):
         self._evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
+        if self.trainer.sanity_checking:  # some batches through untrained weights
+            self._eval = Tally()
+            return
         self._val = self._log_evaluation("val")
         self.validated_at = self.trainer.global_step
 
@@ -211,16 +220,21 @@ class Classifier(pl.LightningModule):
         self._epoch_sums += sums
         self._logged_step = step + 1
         metrics = means(sums, "train")
-        if not math.isfinite(metrics["train/loss"]):
-            raise DivergedError(f"loss {metrics['train/loss']} at step {step}, learning rate {self._rate:g}")
+        self._require_finite(metrics["train/loss"], step)
         self._log({"lr": self._rate, **metrics}, step)
 
     def _log_evaluation(self, prefix: str) -> dict[str, float]:
         metrics = means(self._eval.read(self._reduce, self.device), prefix)
+        step = max(self.trainer.global_step - 1, 0)
+        self._require_finite(metrics[f"{prefix}/loss"], step)
         # For callbacks that monitor a metric; the loggers get the numbers themselves, not as float32.
         self.log_dict(metrics, logger=False)
-        self._log(metrics, max(self.trainer.global_step - 1, 0))
+        self._log(metrics, step)
         return metrics
+
+    def _require_finite(self, loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(f"loss {loss} at step {step}, learning rate {self._rate:g}")
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
         self.metrics |= metrics

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
@@ -25,7 +25,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lrdecay import console
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
 from lrdecay.data import TensorData
-from lrdecay.errors import BadValue, ConfigError, DivergedError, is_integer, is_number, one_line, require, within
+from lrdecay.errors import BadValue, ConfigError, DivergedError, is_integer, is_number, require, within
+from lrdecay.messages import one_line
 from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
 from lrdecay.record import Record, Status, flatten, write_atomically
@@ -33,7 +34,7 @@ from lrdecay.record import Record, Status, flatten, write_atomically
 log = logging.getLogger(__name__)
 
 METRICS = ("val/acc", "val/loss")
-DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")
+DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE")
 
 # Lightning's warnings about what is meant to be as it is here.
 for expected in (
@@ -65,9 +66,10 @@ def run(config: DictConfig) -> float:
     job = HydraConfig.get()
     alone = job.mode == RunMode.RUN
     choices = {key: str(value) for key, value in job.runtime.choices.items() if "/" not in key}
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    record = Record.start(Path(job.runtime.output_dir), plain, choices, job.overrides.task)
-    with _outcome_recorded(record), _distributed_job(job):
+    unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
+    record = Record.start(Path(job.runtime.output_dir), unresolved, choices, overrides)
+    with _outcome_recorded(record), _job_of_many(job):
         this = prepare(config, record)
         speak = alone and this.trainer.is_global_zero
         if speak:
@@ -92,6 +94,8 @@ def prepare(config: DictConfig, record: Record) -> Run:
     Raises:
         ConfigError: a value cannot be used; nothing has been trained.
     """
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    record.config = plain
     _check(config)
     data: pl.LightningDataModule = _build(config.data, "data")
     record.data = data.name or type(data).__name__
@@ -149,6 +153,9 @@ def finish(run: Run) -> float:
 
 def _check(config: DictConfig) -> None:
     """The values that no class checks, or that a class would name by another key."""
+    for group in ("schedule", "optimizer", "model", "data", "trainer"):
+        if config[group] is None:
+            raise ConfigError(f"{group}=null: must be one of its choices; `--help` lists them")
     with within("trainer"):
         for key in ("max_epochs", "max_steps"):
             value = config.trainer.get(key, -1)
@@ -156,12 +163,15 @@ def _check(config: DictConfig) -> None:
             require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
         every = config.trainer.get("accumulate_grad_batches", 1)
         require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
+        clip = config.trainer.get("gradient_clip_val")
+        require(clip is None or (is_number(clip) and clip > 0), "gradient_clip_val", clip, "a number above 0, or null")
     if "lr" in config.optimizer:
         rate = config.optimizer.lr
         with within("optimizer"):
             require(is_number(rate) and rate > 0, "lr", rate, "a number above 0")
     try:
-        require(is_integer(config.seed) and config.seed >= 0, "seed", config.seed, "an integer, at least 0")
+        seed = config.seed
+        require(is_integer(seed) and 0 <= seed < 2**32, "seed", seed, "an integer, at least 0 and below 2³²")
         require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
     except BadValue as error:
         raise ConfigError(str(error)) from error
@@ -231,6 +241,10 @@ def _outcome_recorded(record: Record) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(error, ConfigError | DivergedError):
+            # All processes of a distributed run meet it, and the first one reports it. Any other status would make
+            # Lightning kill that one.
+            raise SystemExit(0) from error
         record.status = _status(error)
         record.error = "interrupted" if record.status == "interrupted" else one_line(error)
         record.traceback = traceback.format_exc()
@@ -251,27 +265,45 @@ def _status(error: BaseException) -> Status:
 
 
 @contextmanager
-def _distributed_job(job: Any) -> Iterator[None]:
-    """Makes ``ddp`` work for one job of many in a process.
+def _job_of_many(job: Any) -> Iterator[None]:
+    """Keeps what libraries do to the process within this job of a sweep.
 
-    Lightning starts its other processes with this one's ``sys.argv`` and ``hydra.run.dir``; in a sweep that would
-    be the whole sweep, so they get the job's. What the job leaves behind (environment variables that say the
-    processes are started, a process group) would stop the next one's.
+    Lightning starts the other processes of ``ddp`` with this one's ``sys.argv`` and ``hydra.run.dir``: in a sweep that
+    would be the whole sweep, so they get the job's. It leaves behind environment variables that say the processes
+    are started, a process group, and fewer threads; wandb leaves its run open. All would reach into the next job.
     """
-    argv, environment = sys.argv, {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
-    if job.mode != RunMode.RUN:
-        sys.argv = [argv[0], *job.overrides.task]
-        with read_write(job):
-            job.run.dir = job.runtime.output_dir
+    if job.mode == RunMode.RUN:
+        yield
+        return
+    argv, threads = sys.argv, torch.get_num_threads()
+    environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
+    task = cast(list, OmegaConf.to_container(job.overrides.task, resolve=False))
+    of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
+    sys.argv = [argv[0], *_flags(argv[1:]), *task]
+    sys.argv += [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
+    with read_write(job):
+        job.run.dir = job.runtime.output_dir
     try:
         yield
     finally:
         sys.argv = argv
-        if job.mode != RunMode.RUN:
-            if torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()
-            for name, value in environment.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        torch.set_num_threads(threads)
+        if wandb := sys.modules.get("wandb"):
+            wandb.finish()
+
+
+def _flags(arguments: list[str]) -> list[str]:
+    """Hydra's flags, such as ``--config-dir conf``, among a sweep's arguments; ``-m`` is left out."""
+    flags = []
+    words = iter(arguments)
+    for word in words:
+        if word.startswith("-") and word not in ("-m", "--multirun"):
+            flags += [word] if "=" in word else [word, next(words)]
+    return flags

@@ -9,6 +9,7 @@ in the reference test.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, overload
 
 import numpy as np
@@ -91,40 +92,40 @@ class Schedule(ABC):
         Raises:
             BadValue: the schedule does not fit into the horizon.
         """
-        warmup, hold, every = self.resolve(horizon)
+        warmup, hold = self.resolve(horizon)
         decay_steps = horizon.total_steps - warmup - hold
         # A scalar goes through as an array of one: numpy's own scalars differ from its arrays in the last bit.
         shape = np.shape(step)
         t = np.clip(np.atleast_1d(np.asarray(step, dtype=np.int64)), 0, horizon.total_steps)
-        t = t - t % every
+        t = self._sampled(t, horizon)
         u = np.clip(t - warmup - hold, 0, decay_steps).astype(np.float64)
         factor = self.final + (1 - self.final) * self.shape(u, decay_steps, horizon)
         if warmup:
             factor = np.where(t < warmup, self._ramp(t / warmup), factor)
         return factor if shape else float(factor[0])
 
-    def resolve(self, horizon: Horizon) -> tuple[int, int, int]:
-        """Warm-up, hold and sampling interval in steps of this horizon.
+    def resolve(self, horizon: Horizon) -> tuple[int, int]:
+        """Warm-up and hold in steps of this horizon.
 
         Raises:
             BadValue: warm-up and hold are longer than the run.
         """
-        warmup, hold = self._steps("warmup", horizon), self._steps("hold", horizon)
+        warmup, hold = (Duration.parse(duration).steps(horizon) for duration in (self.warmup, self.hold))
         if warmup + hold > horizon.total_steps:
             raise BadValue(
                 f"warmup={self.warmup} and hold={self.hold}: {warmup} + {hold} steps must be at most the run's "
                 f"{horizon.total_steps}"
             )
-        return warmup, hold, self._steps("sample_every", horizon)
+        return warmup, hold
+
+    def _sampled(self, t: NDArray[np.int64], horizon: Horizon) -> NDArray[np.int64]:
+        """The first step at or after the last multiple of `sample_every`."""
+        every = Duration.parse(self.sample_every).length(horizon)
+        return -(-(_periods(t, every) * every.numerator) // every.denominator)
 
     def _ramp(self, p: Array) -> Array:
         curve = p if self.warmup_curve == "linear" else (1 - np.cos(np.pi * p)) / 2
         return self.warmup_from + (1 - self.warmup_from) * curve
-
-    def _steps(self, key: str, horizon: Horizon) -> int:
-        """The duration `key` in steps; one that is not zero lasts at least one step."""
-        duration = Duration.parse(getattr(self, key), key)
-        return max(duration.steps(horizon), 1 if duration.value > 0 else 0)
 
     def _require_positive_duration(self, key: str) -> None:
         given = getattr(self, key)
@@ -138,6 +139,11 @@ class Schedule(ABC):
         require(is_number(value), key, value, allowed)
         require(value > at_least if above else value >= at_least, key, value, allowed)
         require(value <= at_most, key, value, allowed)
+
+
+def _periods(u: NDArray, period: Fraction) -> NDArray[np.int64]:
+    """⌊u/period⌋ for whole u, in integers, so that a multiple of the period is never missed by rounding."""
+    return u.astype(np.int64) * period.denominator // period.numerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +175,7 @@ class Step(Schedule):
         self._require_number("gamma", at_least=0, at_most=1, above=True)
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
-        return np.power(self.gamma, u // self._steps("every", horizon))
+        return np.power(self.gamma, _periods(u, Duration.parse(self.every).length(horizon)).astype(np.float64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +199,7 @@ class Exponential(Schedule):
         self._require_positive_duration("per")
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
-        return np.exp(-self.rate * u / self._steps("per", horizon))
+        return np.exp(-self.rate * u / float(Duration.parse(self.per).length(horizon)))
 
 
 @dataclass(frozen=True, kw_only=True)

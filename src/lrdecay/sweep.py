@@ -11,16 +11,17 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.errors import ConfigError
+from lrdecay.messages import one_line
 
 if TYPE_CHECKING:
     from lrdecay.record import Record
@@ -50,7 +51,13 @@ def claim(path: str) -> str:
 
 
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
-    """``parent/name``, or a folder of its own for this launch."""
+    """``parent/name``, or a folder of its own for this launch.
+
+    Raises:
+        ConfigError: the name is not that of a folder, or TensorBoard could not show it.
+    """
+    if name is not None and not re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)):
+        raise ConfigError(f"name={name}: must be letters, digits, spaces and . _ % + - only, no . or space first")
     return claim(f"{parent}/{now if name is None else name}")
 
 
@@ -63,14 +70,16 @@ def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choice
     """``03_step_gamma-0.5_seed-2``: the job's number, from 1, and what varied; no ``=`` or ``/`` for TensorBoard."""
     parts = []
     for part in _varied(overrides, fixed, choices) or [choices["schedule"]]:
-        key, equals, value = part.rpartition("=")
+        key, equals, value = part.partition("=")
         value = re.sub(r"[^\w.%+-]+", "-", value).strip("-")[:60]
-        parts.append(f"{key.split('.')[-1]}-{value}" if equals else value)
+        parts.append(f"{key.split('.')[-1]}-{value}" if equals else key)
     return "_".join([f"{number + 1:02}", *parts])
 
 
 def _varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
     """The overrides of keys that vary, the bare choice for those of a configuration group."""
+    if isinstance(overrides, ListConfig):
+        overrides = cast(list, OmegaConf.to_container(overrides, resolve=False))
     pairs = [(override, *override.lstrip("+~").partition("=")) for override in overrides]
     return [value if key in choices else override for override, key, _, value in pairs if key not in fixed]
 
@@ -93,9 +102,20 @@ class Sweep(Callback):
         self.started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Settles for all jobs the sweep's folder and the keys that do not vary, and says what comes."""
+        """Settles for all jobs the sweep's folder and the keys that do not vary, and says what comes.
+
+        Hydra turns exceptions of callbacks into warnings, but lets an exit pass.
+        """
+        try:
+            self._settle(config)
+        except Exception as error:
+            sys.exit(f"error: {one_line(error)}")
+        print(f"{self.total} jobs → {config.hydra.sweep.dir}", flush=True)
+
+    def _settle(self, config: DictConfig) -> None:
         params = config.hydra.sweeper.get("params") or {}
-        arguments = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+        task = cast(list, OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
+        arguments = [f"{key}={value}" for key, value in params.items()] + task
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments), max_batch_size=None)
         fixed = sorted({override.lstrip("+~").split("=")[0] for override in set.intersection(*map(set, jobs))})
@@ -107,7 +127,6 @@ class Sweep(Callback):
             ]
         self.total = len(jobs)
         self.started = time.monotonic()
-        print(f"{self.total} jobs → {directory}", flush=True)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if self.total:
@@ -130,7 +149,7 @@ class Sweep(Callback):
         print(f"{position} {self._label(config)}: {outcome}{time_left}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """The comparison. Hydra turns exceptions of callbacks into warnings, but lets an exit pass."""
+        """The comparison."""
         try:
             completed = self._report(Path(config.hydra.sweep.dir))
         except Exception:

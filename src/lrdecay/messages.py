@@ -1,0 +1,51 @@
+"""How a command line ends when something is wrong: one line on stderr, and a status that is not 0."""
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from lrdecay.errors import ConfigError, DivergedError
+
+# Whether the user asked for tracebacks. Kept in a variable of our own, since Hydra's is set below and the processes
+# of a distributed run inherit it.
+FULL_ERRORS = os.environ.setdefault("LRDECAY_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line; Hydra's and OmegaConf's texts of several lines are put shorter."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, InterpolationResolutionError):
+        return lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not an override as Hydra writes them ({lines[0]})"
+    if lines[0].startswith("Could not override"):
+        key = lines[0].split("'")[1]
+        return f"{key}: no such key in this configuration; `--cfg job` prints those there are, +key=value adds one"
+    if len(lines) > 1 and lines[1].startswith("Available options in"):
+        group, choice = lines[0].split("'")[-2].rsplit("/", 1)
+        choices = itertools.takewhile(lambda line: not line.endswith(":"), lines[2:])
+        return f"{group}={choice}: must be one of {', '.join(choices)}"
+    return " ".join(lines)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Ends the program with status 1 and one line on stderr for what is not the program's own fault.
+
+    Anything else keeps its traceback, and ``HYDRA_FULL_ERROR=1`` keeps it for mistakes too.
+    """
+    # Hydra would print its own longer text and exit; with this set it raises instead.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except (ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
+        if FULL_ERRORS:
+            raise
+        sys.exit(f"error: {one_line(error)}")

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -149,6 +151,14 @@ class TestPlacement:
 
     def test_a_decay_of_no_steps_stays_at_one(self):
         assert Cosine(warmup="50%", hold="50%").factor(15000, ARTICLE) == 1
+
+
+def test_needs_nothing_but_numpy():
+    code = (
+        "import sys, lrdecay.schedules; print(sorted({'torch', 'hydra', 'omegaconf', 'pandas'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 class TestInterface:

@@ -118,7 +118,7 @@ class TestOneRun:
 
 @pytest.mark.parametrize("accumulate", [1, 3, 4])
 def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate):
-    """For every schedule; 18 batches an epoch, so that accumulating 3 gives 6 steps, and 4 five, of which the last is short."""
+    """For every schedule. Of 18 batches an epoch, accumulating 3 makes 6 steps and 4 makes 5, the last one short."""
     schedules = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))
     done = train(
         "-m", f"schedule={','.join(schedules)}", "schedule.warmup=0,3", "schedule.sample_every=1,0.5ep", "model=mlp",
@@ -210,10 +210,9 @@ class TestConfiguration:
 
     def test_half_precision_counts_right(self, train, tmp_path):
         assert train("trainer.precision=bf16-true", "schedule=cosine", SHORT).returncode == 0
-        assert record_of(tmp_path).final["val/acc"] > 0.8
-        assert record_of(tmp_path).final["val/acc"] * 288 == pytest.approx(
-            round(record_of(tmp_path).final["val/acc"] * 288)
-        )
+        right = record_of(tmp_path).final["val/acc"] * 288
+        assert right > 0.8 * 288
+        assert right == pytest.approx(round(right))
 
     def test_sanity_validation_is_not_a_result(self, train, tmp_path):
         assert train("trainer.num_sanity_val_steps=2", SHORT, "model=mlp").returncode == 0
@@ -351,7 +350,7 @@ class TestSweep:
     def test_a_loss_that_only_validation_sees_explode_is_divergence_too(self, train, tmp_path):
         done = train("optimizer=sgd", "optimizer.lr=1e20", "trainer.max_epochs=-1", "trainer.max_steps=1")
         assert done.returncode == 1
-        assert re.match(r"error: loss (nan|inf) at step 0, learning rate 1e\+20\n", done.stderr)
+        assert re.search(r"^error: loss (nan|inf) at step 0, learning rate 1e\+20$", done.stderr, re.MULTILINE)
         assert record_of(tmp_path).status == "diverged"
 
     def test_a_job_whose_configuration_cannot_be_resolved_leaves_its_record(self, train, tmp_path):
@@ -431,9 +430,9 @@ MISTAKES = {
     "LRDECAY_DATA to the folder that holds MNIST/raw, or use data=digits",
     "seed=x": "seed=x: must be an integer, at least 0",
     "seed=5000000000": "seed=5000000000: must be an integer, at least 0 and below 2³²",
-    "optimizer=null": "optimizer=null: must be one of its choices",
+    "optimizer=null": "a configuration group cannot be null: ",
     "trainer.gradient_clip_val=-1": "trainer.gradient_clip_val=-1: must be a number above 0, or null",
-    "+trainer.limit_train_batches=0": "trainer: an epoch of 0 training batches",
+    "+trainer.limit_train_batches=0": "trainer: an epoch must have at least 1 training batch, and an end",
     "+trainer.val_check_interval=5000": "trainer: ",
     "metric=train/acc": "metric=train/acc: must be one of val/acc, val/loss",
     "output_dir=/proc/nowhere": "output_dir: /proc/nowhere/runs/",
@@ -497,9 +496,10 @@ def test_help_and_configuration_without_torch(tmp_path):
 
 def documented_commands() -> list[str]:
     """Every ``python train.py …`` in the README and in the headers of the configuration files."""
-    files = [ROOT / "README.md", *sorted((ROOT / "conf").rglob("*.yaml"))]
-    found = [match for file in files for match in re.findall(r"python train\.py([^\n`#(]*)", file.read_text())]
-    return sorted({command.split(" is the ")[0].strip() for command in found})
+    readme, _, _ = (ROOT / "README.md").read_text().partition("## Extend")  # which documents what is not there yet
+    texts = [readme, *(path.read_text() for path in sorted((ROOT / "conf").rglob("*.yaml")))]
+    found = [match for text in texts for match in re.findall(r"python train\.py([^\n`#(]*)", text)]
+    return sorted({re.split(" is the | --", command)[0].strip() for command in found})
 
 
 @pytest.mark.parametrize("command", documented_commands())

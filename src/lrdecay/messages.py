@@ -49,3 +49,7 @@ def one_line_errors() -> Iterator[None]:
         if FULL_ERRORS:
             raise
         sys.exit(f"error: {one_line(error)}")
+    except ValueError as error:
+        if FULL_ERRORS or not str(error).startswith("Config group override"):
+            raise
+        sys.exit(f"error: a configuration group cannot be null: {one_line(error)}")

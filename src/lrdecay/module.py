@@ -140,7 +140,7 @@ class Classifier(pl.LightningModule):
             raise ConfigError(f"trainer: {error}") from error
         batches, total = trainer.num_training_batches, trainer.estimated_stepping_batches
         if not (math.isfinite(batches) and batches >= 1):
-            raise ConfigError(f"trainer: an epoch of {batches} training batches; it must have at least 1, and an end")
+            raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
         if not math.isfinite(total):
             raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
         return Horizon(int(total), math.ceil(batches / trainer.accumulate_grad_batches))

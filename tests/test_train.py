@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -392,6 +393,7 @@ class TestSweep:
         )
         while not list(tmp_path.glob("outputs/runs/*/checkpoints/last.ckpt")):
             assert process.poll() is None
+            time.sleep(0.1)
         process.send_signal(2)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130

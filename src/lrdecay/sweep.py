@@ -110,7 +110,7 @@ class Sweep(Callback):
             self._settle(config)
         except Exception as error:
             sys.exit(f"error: {one_line(error)}")
-        print(f"{self.total} jobs → {config.hydra.sweep.dir}", flush=True)
+        print(f"{self.total} job{'s' if self.total != 1 else ''} → {config.hydra.sweep.dir}", flush=True)
 
     def _settle(self, config: DictConfig) -> None:
         params = config.hydra.sweeper.get("params") or {}
@@ -119,7 +119,7 @@ class Sweep(Callback):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments), max_batch_size=None)
         fixed = sorted({override.lstrip("+~").split("=")[0] for override in set.intersection(*map(set, jobs))})
-        directory = config.hydra.sweep.dir
+        directory = config.hydra.sweep.dir.replace("'", r"\'")
         with read_write(config), open_dict(config):
             config.hydra.overrides.task += [
                 f"hydra.sweep.dir='{directory}'",

@@ -1,7 +1,9 @@
 """``train.py`` as a user runs it: one run, every way to configure it, sweeps, and mistakes."""
 
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -388,14 +390,20 @@ class TestSweep:
         process = subprocess.Popen(
             [sys.executable, ROOT / "train.py", "data=digits", "trainer.max_epochs=100000", "model=mlp"],
             cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
-        while not list(tmp_path.glob("outputs/runs/*/checkpoints/last.ckpt")):
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(2)
-        _, errors = process.communicate(timeout=60)
+        try:
+            while not list(tmp_path.glob("outputs/runs/*/checkpoints/last.ckpt")):
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
         assert process.returncode == 130
         assert "interrupted → outputs/runs/" in errors
         assert record_of(tmp_path).status == "interrupted"

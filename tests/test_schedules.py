@@ -130,7 +130,7 @@ class TestPlacement:
         sampled = Exponential(rate=1, per=1, sample_every="0.5ep").factor(range(10), horizon)
         assert_allclose(-np.log(sampled), [0, 0, 0, 3, 3, 5, 5, 5, 8, 8], rtol=1e-12)
 
-    @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+    @pytest.mark.parametrize("schedule", [*SCHEDULES, Cosine(sample_every="30%"), Cosine(warmup="100%")], ids=repr)
     def test_past_the_end_it_stays(self, schedule):
         at_end = schedule.factor(15000, ARTICLE)
         assert (schedule.factor([15001, 40000, 10**12], ARTICLE) == at_end).all()

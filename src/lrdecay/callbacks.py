@@ -1,6 +1,5 @@
 """Lightning callbacks: the progress bar, the record kept up to date, TensorBoard's pages."""
 
-import math
 import time
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from rich import get_console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.summary import hparams
 
+from lrdecay.console import format_metric
 from lrdecay.module import Classifier
 from lrdecay.record import Record
 
@@ -56,7 +56,7 @@ class ProgressBar(Callback):
         status = f"{(steps - self._start_step) / (now - self._started):.0f}/s"
         assert isinstance(trainer.lightning_module, Classifier)
         if epochs := trainer.lightning_module.epochs:
-            status += f" · val/acc {epochs[-1].get('val/acc', math.nan):.2%}"
+            status += f" · val/acc {format_metric('val/acc', epochs[-1].get('val/acc'))}"
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._progress.update(self._task, completed=steps, description=epoch, status=status)
         self._progress.refresh()

@@ -26,6 +26,11 @@ def format_metric(key: str, value: float | None) -> str:
     return f"{100 * value:.2f}%" if key.endswith("acc") else f"{value:.4f}"
 
 
+def plural(count: int | None, noun: str) -> str:
+    """``1 run``, ``12,000 runs``."""
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+
+
 def format_seconds(seconds: float) -> str:
     """``0:41`` or ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
@@ -52,12 +57,11 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     images = f", {sizes} images to train / validate / test" if sizes else ""
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
-    length = f"{trainer.max_epochs} epochs" if trainer.max_steps == -1 else f"{trainer.max_steps} steps"
-    threads = f"{record.threads} thread{'s' if record.threads != 1 else ''}"
+    length = plural(trainer.max_epochs, "epoch") if trainer.max_steps == -1 else plural(trainer.max_steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
         f"[bold]{choices.get('schedule')}[/] · {choices.get('optimizer')}{rate} · "
         f"{choices.get('model')}, {record.parameters:,} parameters\n"
         f"{record.data}{images}{batch}, {length}\n"
-        f"{record.device}{processes}, {trainer.precision}, {threads}, seed {config.seed}"
+        f"{record.device}{processes}, {trainer.precision}, {plural(record.threads, 'thread')}, seed {config.seed}"
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lrdecay.compare import Group, group, interval
-from lrdecay.console import format_metric
+from lrdecay.console import format_metric, plural
 from lrdecay.figures import comparison_figure
 from lrdecay.record import Record, write_atomically
 
@@ -76,8 +76,7 @@ def comparison_csv(by_data: Mapping[str, Sequence[Group]]) -> str:
 
 
 def _title(data: str, groups: Sequence[Group]) -> str:
-    runs = sum(len(g.runs) for g in groups)
-    return f"{data}: {runs} run{'s' if runs != 1 else ''} in {len(groups)} group{'s' if len(groups) != 1 else ''}"
+    return f"{data}: {plural(sum(len(g.runs) for g in groups), 'run')} in {plural(len(groups), 'group')}"
 
 
 def _cell(metric: str, values: np.ndarray) -> str:

@@ -42,7 +42,7 @@ class Schedule(ABC):
         warmup_curve: ``linear``, or ``cosine``: ½(1 − cos(πt/W)).
         hold: length H of the plateau after the warm-up.
         final: floor of the decay as a ratio of η₀, in [0, 1].
-        sample_every: the factor changes only at multiples of this, at least one step; ``"1ep"``
+        sample_every: the factor changes only at multiples of this, longer than 0; ``"1ep"``
             gives the rates of a callback, or of ``scheduler.step()``, once an epoch.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrdecay.record import Record, RecordError, determining, find, read
 
-LABELLED_CHOICES = ("schedule", "optimizer", "model", "trainer")
+LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,9 @@ def _labels(firsts: Sequence[Record]) -> list[str]:
     varied = [name for name in LABELLED_CHOICES if len({record.choices.get(name) for record in firsts}) > 1]
     labels = []
     for record, own in zip(firsts, settings, strict=True):
-        parts = [record.choices.get(name, "?") for name in varied]
+        choices = [record.choices.get(name, "?") for name in varied]
+        # A choice of null adds nothing, and schedule=plateau chooses scale=plateau itself.
+        parts = list(dict.fromkeys(choice for choice in choices if choice != "None"))
         for key in sorted({key for other in settings for key in other}):
             name = key.split(".")[0]
             rivals = [

@@ -56,11 +56,12 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     sizes = " / ".join(f"{count:,}" for count in record.sizes.values())
     images = f", {sizes} images to train / validate / test" if sizes else ""
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
+    scale = f" × {choices.get('scale')}" if config.get("scale") else ""
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
     length = plural(trainer.max_epochs, "epoch") if trainer.max_steps == -1 else plural(trainer.max_steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
-        f"[bold]{choices.get('schedule')}[/] · {choices.get('optimizer')}{rate} · "
+        f"[bold]{choices.get('schedule')}[/]{scale} · {choices.get('optimizer')}{rate} · "
         f"{choices.get('model')}, {record.parameters:,} parameters\n"
         f"{record.data}{images}{batch}, {length}\n"
         f"{record.device}{processes}, {trainer.precision}, {plural(record.threads, 'thread')}, seed {config.seed}"

@@ -1,7 +1,6 @@
-"""The LightningModule: network, optimizer and schedule; the one place where a schedule meets an optimizer."""
+"""The LightningModule: network, optimizer and schedule."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,11 +12,12 @@ import torch.nn.functional as F
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
+from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of
 from lrdecay.durations import Horizon
 from lrdecay.errors import ConfigError, DivergedError, within
-from lrdecay.schedules import Schedule
+from lrdecay.placement import Schedule
+from lrdecay.scales import Scale
 
 Batch = tuple[Tensor, Tensor]
 
@@ -54,48 +54,36 @@ def means(sums: np.ndarray, prefix: str) -> dict[str, float]:
     return {f"{prefix}/loss": float(loss / count), f"{prefix}/acc": float(right / count)}
 
 
-def rate_factor(schedule: Schedule, horizon: Horizon) -> Callable[[int], float]:
-    """The schedule as the plain function of the step that ``LambdaLR`` takes.
-
-    (A callable object would have its ``__dict__`` saved and restored with the scheduler.) A block of steps is
-    evaluated at once, which costs a hundredth of evaluating each.
-    """
-    block = 1024
-
-    @functools.lru_cache(maxsize=2)
-    def factors(start: int) -> list[float]:
-        return schedule.factor(np.arange(start, start + block), horizon).tolist()
-
-    def factor(step: int) -> float:
-        return factors(step - step % block)[step % block]
-
-    return factor
-
-
 class Classifier(pl.LightningModule):
     """Trains a classifier with cross-entropy under a learning-rate schedule.
 
     Metrics are on optimizer steps, counted from 0: those logged at step t are ``lr``, the rate that step t used, and
     ``train/loss`` and ``train/acc``, means over the batches since the last logged step, as seen in training;
-    ``val/…`` and ``test/…`` carry the number of the last step before them.
+    ``val/…`` and ``test/…`` carry the number of the last step before them. Where the schedule has a momentum, it is
+    logged beside the rate.
 
     Args:
         model: images, batch × 1 × height × width in [0, 1], to logits, batch × classes.
         make_optimizer: parameters to optimizer; each group's own rate is η₀.
-        schedule: multiplies it at every step.
+        schedule: multiplies it at every step, or a scheduler of torch's.
+        scale: multiplies it too, following a metric.
     """
 
     def __init__(
         self,
         model: nn.Module,
         make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        schedule: Schedule,
+        schedule: Schedule | TorchSchedule,
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.make_optimizer = make_optimizer
         self.schedule = schedule
+        self.scale = scale
         self.horizon: Horizon | None = None
+        self.rates: list[tuple[int, float]] = []
+        """The rate that was used, at some two hundred steps spread over the run, the first and the last among them."""
         self.epochs: list[dict[str, Any]] = []
         """One row for each finished epoch: step, lr, and the means of its train and val metrics."""
         self.metrics: dict[str, float] = {}
@@ -103,6 +91,10 @@ class Classifier(pl.LightningModule):
         self.validated_at = -1
         """Optimizer steps done at the last validation."""
         self._rate = math.nan
+        self._momentum: float | None = None
+        self._sampled_steps: list[int] = []
+        self._rates: Rates | None = None
+        self._averages = Averages()
         self._log_every = math.inf
         self._logged_step = 0
         self._train, self._eval = Tally(), Tally()
@@ -112,12 +104,26 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the selected schedule stepped at every optimizer step."""
         self.horizon = self._horizon()
-        with within("schedule"):
-            self.schedule.resolve(self.horizon)
         optimizer = self.make_optimizer(self.parameters())
         self._allow_clipping(optimizer)
-        scheduler = LambdaLR(optimizer, rate_factor(self.schedule, self.horizon))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        self._check_scale()
+        self._averages = Averages(optimizer)
+        with within("schedule"):
+            if isinstance(self.schedule, TorchSchedule):
+                return {"optimizer": optimizer, "lr_scheduler": self.schedule.attach(optimizer)}
+            self._rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._rates.scheduler, "interval": "step"}}
+
+    def _check_scale(self) -> None:
+        if self.scale is None:
+            return
+        if isinstance(self.schedule, TorchSchedule):
+            raise ConfigError("scale: must be null with schedule=torch")
+        if self.scale.metric.startswith("val/") and not self.trainer.enable_validation:
+            raise ConfigError(
+                f"scale.metric={self.scale.metric}: must be a metric that is logged; without validation "
+                "train/loss or train/acc"
+            )
 
     def _allow_clipping(self, optimizer: Optimizer) -> None:
         """Lightning refuses to clip under a fused optimizer in mixed precision; only a scaler is a reason for that."""
@@ -145,14 +151,6 @@ class Classifier(pl.LightningModule):
             raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
         return Horizon(int(total), math.ceil(batches / trainer.accumulate_grad_batches))
 
-    def sampled_rates(self, points: int = 201) -> list[tuple[int, float]]:
-        """The first parameter group's rate at `points` steps spread over the run, the first and last among them."""
-        assert self.horizon is not None, "known once the optimizer is configured"
-        steps = np.unique(np.linspace(0, self.horizon.total_steps - 1, points).round().astype(int))
-        initial = self.trainer.optimizers[0].param_groups[0]["initial_lr"]
-        rates = initial * self.schedule.factor(steps, self.horizon)
-        return list(zip(steps.tolist(), rates.tolist(), strict=True))
-
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)
 
@@ -164,7 +162,14 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        self._rate = optimizer.param_groups[0]["lr"]
+        step = self.trainer.global_step
+        group = optimizer.param_groups[0]
+        self._rate = group["lr"]
+        if self._sampled_steps and step >= self._sampled_steps[-1]:
+            self.rates.append((self._sampled_steps.pop(), self._rate))
+        if self._rates is not None and self._rates.more_than_rates:
+            self._rates.before_step(step)
+            self._momentum = momentum_of(group)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         done = self.trainer.global_step
@@ -174,6 +179,9 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log_every = every or math.inf  # 0: at the end of an epoch only
+        self._averages.train()
+        last = int(self.trainer.estimated_stepping_batches) - 1
+        self._sampled_steps = np.unique(np.linspace(0, last, 201).round().astype(int)).tolist()[::-1]
 
     def on_train_epoch_start(self) -> None:
         self._epoch_sums[:] = 0
@@ -184,6 +192,16 @@ class Classifier(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch)
+
+    def on_validation_start(self) -> None:
+        self._averages.use()
+
+    def on_validation_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            self._averages.train()
+
+    def on_train_end(self) -> None:
+        self._averages.use()
 
     def on_validation_epoch_end(self) -> None:
         if self.trainer.sanity_checking:  # some batches through untrained weights
@@ -203,10 +221,17 @@ class Classifier(pl.LightningModule):
         train = means(self._epoch_sums, "train")
         self.epochs.append(row | train | self._val)
         self.metrics |= train
+        self._follow(train)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["schedule"] = repr(self.schedule)
         checkpoint["horizon"] = dataclasses.asdict(self.horizon) if self.horizon else None
+        checkpoint["scale"] = self.scale.state() if self.scale else None
+        if self._averages.needed:
+            self._averages.use()
+            checkpoint["state_dict"] = {key: value.clone() for key, value in self.state_dict().items()}
+            checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.trainer.optimizers]
+            self._averages.train()
 
     def _evaluate(self, batch: Batch) -> None:
         images, labels = batch
@@ -221,7 +246,8 @@ class Classifier(pl.LightningModule):
         self._logged_step = step + 1
         metrics = means(sums, "train")
         self._require_finite(metrics["train/loss"], step)
-        self._log({"lr": self._rate, **metrics}, step)
+        momentum = {} if self._momentum is None else {"momentum": self._momentum}
+        self._log({"lr": self._rate, **momentum, **metrics}, step)
 
     def _log_evaluation(self, prefix: str) -> dict[str, float]:
         metrics = means(self._eval.read(self._reduce, self.device), prefix)
@@ -230,7 +256,14 @@ class Classifier(pl.LightningModule):
         # For callbacks that monitor a metric; the loggers get the numbers themselves, not as float32.
         self.log_dict(metrics, logger=False)
         self._log(metrics, step)
+        self._follow(metrics)
         return metrics
+
+    def _follow(self, metrics: dict[str, float]) -> None:
+        """Lets the scale read its metric, if it is among these."""
+        if self._rates is not None and self.scale is not None and self.scale.metric in metrics:
+            self.scale.read(metrics[self.scale.metric])
+            self._rates.rescale()
 
     def _require_finite(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):

@@ -100,6 +100,7 @@ def prepare(config: DictConfig, record: Record) -> Run:
     data: pl.LightningDataModule = _build(config.data, "data")
     record.data = data.name or type(data).__name__
     schedule = _build(config.schedule, "schedule")
+    scale = _build(config.scale, "scale") if config.get("scale") else None
     trainer = _build_trainer(config, record)
     if trainer.is_global_zero:
         record.write()
@@ -114,7 +115,7 @@ def prepare(config: DictConfig, record: Record) -> Run:
     record.parameters = parameter_count(model)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
-    module = Classifier(model, _optimizer_maker(config.optimizer), schedule)
+    module = Classifier(model, _optimizer_maker(config.optimizer), schedule, scale)
     return Run(config, record, data, module, trainer)
 
 
@@ -133,14 +134,14 @@ def finish(run: Run) -> float:
     if module.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=run.data, verbose=False)
     trainer.test(module, datamodule=run.data, verbose=False)
-    record.final = {key: value for key, value in module.metrics.items() if key != "lr"}
+    record.final = {key: value for key, value in module.metrics.items() if "/" in key}
     if rows := [row for row in module.epochs if metric in row]:
         best = min if metric.endswith("loss") else max
         record.best = best(rows, key=lambda row: row[metric])
     assert module.horizon is not None, "fit has configured the optimizer"
     record.total_steps = module.horizon.total_steps
     record.steps_per_epoch = module.horizon.steps_per_epoch
-    record.rates = module.sampled_rates()
+    record.rates = module.rates
     if trainer.is_global_zero:
         from lrdecay.figures import rate_figure  # matplotlib: not before the training
 
@@ -210,7 +211,7 @@ def _build(node: DictConfig, group: str, **arguments: Any) -> Any:
 def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
     loggers = [_build(node, "logger") for node in (config.logger or {}).values()]
     callbacks = [_build(node, "callbacks") for node in (config.callbacks or {}).values()]
-    groups = ("schedule", "optimizer", "model", "data")
+    groups = tuple(group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group))
     values: dict[str, Any] = {group: record.choices.get(group, "") for group in groups}
     values |= {"data": record.data, "seed": config.seed}
     for group in groups:

@@ -1,0 +1,198 @@
+"""Where a schedule meets an optimizer: what is set in its parameter groups, and when."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from lrdecay.durations import Horizon
+from lrdecay.errors import BadValue, require
+from lrdecay.placement import Schedule
+from lrdecay.scales import Scale
+
+
+def stepwise(values: Callable[[np.ndarray], np.ndarray]) -> Callable[[int], float]:
+    """A function of an array of steps as a plain function of one step.
+
+    A block of steps is evaluated at once, which costs a hundredth of evaluating each. (``LambdaLR`` would save and
+    restore the ``__dict__`` of a callable object.)
+    """
+    block = 1024
+
+    @functools.lru_cache(maxsize=2)
+    def computed(start: int) -> list[float]:
+        return values(np.arange(start, start + block)).tolist()
+
+    def value(step: int) -> float:
+        return computed(step - step % block)[step % block]
+
+    return value
+
+
+class Rates:
+    """Sets rate, momentum and weight decay in an optimizer's parameter groups, as schedule and scale say.
+
+    Args:
+        optimizer: each group's own rate is η₀.
+        schedule: multiplies it at every step.
+        horizon: the run's.
+        scale: multiplies it too; follows a metric.
+
+    Raises:
+        BadValue: the schedule does not fit into the horizon, or asks for what the optimizer does not have.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, horizon: Horizon, scale: Scale | None = None) -> None:
+        schedule.phases(horizon)
+        self.optimizer = optimizer
+        self._momentum: Callable[[int], float] | None = None
+        if schedule.momentum is not None:
+            _require_momentum(optimizer, schedule)
+            self._momentum = stepwise(lambda steps: schedule.momentum_at(steps, horizon))
+        self._decaying_groups: list[dict[str, Any]] = []
+        if schedule.weight_decay == "constant":
+            self._decaying_groups = _groups_with_decoupled_decay(optimizer)
+        factor = stepwise(lambda steps: schedule.factor(steps, horizon))
+        self._multiplier = factor if scale is None else lambda step: factor(step) * scale.value
+        self.scheduler = LambdaLR(optimizer, self._multiplier)
+
+    @property
+    def more_than_rates(self) -> bool:
+        """Whether there is anything for `before_step` to do."""
+        return self._momentum is not None or bool(self._decaying_groups)
+
+    def before_step(self, step: int) -> None:
+        """Sets what belongs to this step beside the rate, which the scheduler has set already."""
+        if self._momentum is not None:
+            for group in self.optimizer.param_groups:
+                _set_momentum(group, self._momentum(step))
+        for group in self._decaying_groups:
+            # The optimizer multiplies it by the rate. Where the rate is 0 there is nothing to set it by, nor a step.
+            if group["lr"] > 0:
+                group["weight_decay"] = group["initial_weight_decay"] * (group["initial_lr"] / group["lr"])
+
+    def rescale(self) -> None:
+        """Puts a changed scale into force for the next step, whose rate has been set already."""
+        multiplier = self._multiplier(self.scheduler.last_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * multiplier
+
+
+def momentum_of(group: dict[str, Any]) -> float | None:
+    """A parameter group's momentum, or Adam's β₁; ``None`` where it has neither."""
+    return group["betas"][0] if "betas" in group else group.get("momentum")
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
+
+
+def _require_momentum(optimizer: Optimizer, schedule: Schedule) -> None:
+    name = type(optimizer).__name__
+    allowed = f"null with {name}, which has no momentum here; or take an optimizer that has, such as optimizer=momentum"
+    shown = list(schedule.momentum or ())
+    require(all(map(momentum_of, optimizer.param_groups)), "momentum", shown, allowed)
+    # Its averages are weighted by a momentum that must not change.
+    require(not is_schedule_free(optimizer), "momentum", shown, f"null with {name}")
+
+
+def _groups_with_decoupled_decay(optimizer: Optimizer) -> list[dict[str, Any]]:
+    groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
+    for group in groups:
+        if not group.get("decoupled_weight_decay"):
+            raise BadValue(
+                f"weight_decay=constant: must be coupled with {type(optimizer).__name__}, which adds the weight decay "
+                "to the gradient; or take optimizer=adamw"
+            )
+        group["initial_weight_decay"] = group["weight_decay"]
+    return groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchSchedule:
+    """Any scheduler of torch's, or of its kind, in the place of a schedule of ours.
+
+    Args:
+        scheduler: optimizer to scheduler.
+        interval: whether its ``step()`` is called at every ``step`` or ``epoch``.
+        monitor: the metric that ``step()`` is given, ``val/loss`` or ``val/acc``, for ``ReduceLROnPlateau``.
+
+    Raises:
+        BadValue: a value is out of its range.
+    """
+
+    scheduler: Callable[[Optimizer], LRScheduler]
+    interval: Literal["step", "epoch"] = "step"
+    monitor: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.interval in ("step", "epoch"), "interval", self.interval, "step or epoch")
+        allowed = "val/loss, val/acc or null"
+        require(self.monitor in ("val/loss", "val/acc", None), "monitor", self.monitor, allowed)
+
+    def attach(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The scheduler, as Lightning takes it.
+
+        Raises:
+            BadValue: it cannot be made, or needs a metric and is given none.
+        """
+        try:
+            scheduler = self.scheduler(optimizer)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BadValue(f"scheduler: {error}") from error
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            require(self.monitor is not None, "monitor", "null", "val/loss or val/acc for ReduceLROnPlateau")
+            require(self.interval == "epoch", "interval", self.interval, "epoch for ReduceLROnPlateau")
+        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.interval}
+        return settings | ({"monitor": self.monitor} if self.monitor else {})
+
+
+def is_schedule_free(optimizer: Optimizer | None) -> bool:
+    """Whether it has two modes, as those of the schedulefree package, arXiv 2405.15682."""
+    return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
+
+
+class Averages:
+    """The weights of a schedule-free optimizer, arXiv 2405.15682: it trains some, and means their average to be used.
+
+    Training goes on from the same weights to the last bit, however often the average is looked at. With any other
+    optimizer nothing happens.
+    """
+
+    def __init__(self, optimizer: Optimizer | None = None) -> None:
+        self._optimizer: Any = optimizer if is_schedule_free(optimizer) else None
+        self._trained: list[Tensor] | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether the average is not what is being trained."""
+        return self._optimizer is not None and self._trained is None
+
+    def use(self) -> None:
+        """Puts the average in the place of the weights that are trained."""
+        if self.needed:
+            self._trained = [parameter.detach().clone() for parameter in self._parameters()]
+            self._optimizer.eval()
+
+    @torch.no_grad()
+    def train(self) -> None:
+        """Puts the weights back that are trained."""
+        if self._optimizer is None:
+            return
+        self._optimizer.train()
+        if self._trained is not None:
+            for parameter, trained in zip(self._parameters(), self._trained, strict=True):
+                parameter.copy_(trained)
+            self._trained = None
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]

@@ -11,6 +11,8 @@ import pytest
 
 from lrdecay.record import Record
 
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
 ROOT = Path(__file__).parent.parent
 Program = Callable[..., subprocess.CompletedProcess[str]]
 

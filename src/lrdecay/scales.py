@@ -176,4 +176,4 @@ class Greedy(Scale):
         self.at_minimum += 1
         if self.at_minimum >= self.reset_after:
             self.value, self.best, self.readings = 1.0, self._worst, []
-            self.good = self.bad = self.cooling = self.warming = self.at_minimum = 0
+            self.good = self.bad = self.at_minimum = 0

@@ -84,8 +84,8 @@ def test_greedy_is_transformers():
         def make(optimizer, mode=mode, settings=settings, values=(warmup, window, minimum, maximum, reset)):
             warmup, window, minimum, maximum, reset = values
             return optimization.GreedyLR(
-                optimizer, mode, warmup=warmup, smooth=window > 1, window_size=window, min_lr=minimum, max_lr=maximum, eps=0,
-                reset_start=reset, **settings,
+                optimizer, mode, warmup=warmup, smooth=window > 1, window_size=window, min_lr=minimum, max_lr=maximum,
+                eps=0, reset_start=reset, **settings,
             )  # fmt: skip
 
         scale = Greedy(

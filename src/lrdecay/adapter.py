@@ -139,6 +139,24 @@ class TorchSchedule:
         allowed = "val/loss, val/acc or null"
         require(self.monitor in ("val/loss", "val/acc", None), "monitor", self.monitor, allowed)
 
+    def rates(self, rate: float, horizon: Horizon) -> np.ndarray:
+        """The rate at each step of a run that begins with `rate`, found by stepping the scheduler without training.
+
+        Raises:
+            BadValue: it follows a metric, or cannot be made.
+        """
+        if self.monitor is not None:
+            raise BadValue(f"monitor={self.monitor}: must be null to draw the rates, which follow no metric then")
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9)
+        scheduler = self.attach(optimizer)["scheduler"]
+        rates = np.empty(horizon.total_steps)
+        for step in range(horizon.total_steps):
+            rates[step] = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            if self.interval == "step" or (step + 1) % horizon.steps_per_epoch == 0:
+                scheduler.step()
+        return rates
+
     def attach(self, optimizer: Optimizer) -> dict[str, Any]:
         """The scheduler, as Lightning takes it.
 

@@ -25,6 +25,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from lrdecay.errors import ConfigError, is_integer, require
+from lrdecay.splits import split_sizes
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +134,11 @@ class TensorData(LightningDataModule, ABC):
     def prepare(self, seed: int, device: torch.device) -> None:
         """Loads, splits and moves the data; `seed` orders the training batches."""
         (images, labels), test = self.load()
-        train = len(labels) - self._validation_count(len(labels))
-        if self.train_size is not None:
-            require(self.train_size <= train, "train_size", self.train_size, f"at most {train}")
-        used = self.train_size or train
+        used, val = split_sizes(len(labels), self.val_size, self.train_size)
         require(self.batch_size <= used, "batch_size", self.batch_size, f"at most the {used} training images")
         splits = {
             "train": (images[:used], labels[:used]),
-            "val": (images[train:], labels[train:]),
+            "val": (images[-val:], labels[-val:]),
             "test": test,
         }
         self._splits = {key: (x.to(device), y.to(device)) for key, (x, y) in splits.items()}
@@ -184,17 +182,6 @@ class TensorData(LightningDataModule, ABC):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-
-    def _validation_count(self, available: int) -> int:
-        allowed = f'a number of images below {available} or a part such as "20%"'
-        size: Any = self.val_size
-        if isinstance(size, str) and size.endswith("%"):
-            try:
-                size = round(float(size[:-1]) * available / 100)
-            except ValueError:
-                size = None
-        require(is_integer(size) and 1 <= int(size) < available, "val_size", self.val_size, allowed)
-        return int(size)
 
 
 class MNIST(TensorData):

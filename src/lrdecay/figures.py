@@ -3,7 +3,7 @@
 import io
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lrdecay.compare import Group, interval
+from lrdecay.preview import RateCurve
+
+if TYPE_CHECKING:
+    from lrdecay.range_test import RangeTest  # which needs torch
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
 COLOURS = (
@@ -30,6 +34,85 @@ def rate_figure(rates: Sequence[tuple[int, float]], steps_per_epoch: int, title:
     axes.set(title=title, xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _tidy(axes)
     return _png(figure)
+
+
+def preview_figure(curves: Sequence[RateCurve]) -> bytes:
+    """Learning rates over a run on a linear and a logarithmic scale, epochs below and steps above, as PNG."""
+    legend_rows = len(curves)
+    figure = Figure(figsize=(12, 4.6 + 0.22 * legend_rows), layout="constrained")
+    linear, logarithmic = figure.subplots(1, 2)
+    for curve, colour in zip(curves, itertools.cycle(COLOURS), strict=False):
+        shown = _corners(curve)
+        epochs, rates = curve.steps[shown] / curve.horizon.steps_per_epoch, curve.rates[shown]
+        label = f"{curve.label}: mean {curve.mean:.3g}, area {curve.area:.4g}"
+        linear.plot(epochs, rates, color=colour, linewidth=1.4, label=label)
+        logarithmic.plot(epochs, np.where(rates > 0, rates, np.nan), color=colour, linewidth=1.4)
+    linear.set(title="learning rate", ylim=(0, None))
+    logarithmic.set(title="learning rate, logarithmic", yscale="log")
+    top = max(curve.rates.max() for curve in curves)
+    logarithmic.set_ylim(bottom=max(logarithmic.get_ylim()[0], top * 1e-6))
+    per_epoch = curves[0].horizon.steps_per_epoch
+    for axes in (linear, logarithmic):
+        _tidy(axes)
+        axes.set_xlabel("epoch")
+        if any(curve.horizon.steps_per_epoch != per_epoch for curve in curves):
+            continue  # there is no one axis of steps
+        axes.secondary_xaxis("top", functions=(lambda x: x * per_epoch, lambda x: x / per_epoch)).set_xlabel("step")
+    figure.legend(loc="outside lower center", ncols=1 if legend_rows < 4 else 2, frameon=False)
+    return _png(figure)
+
+
+def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
+    """A small picture of each learning rate over a run, and of its momentum where it has one, as PNG."""
+    columns = min(6, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(2.1 * columns, 1.55 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, curve in itertools.zip_longest(panels, curves):
+        if curve is None:
+            axes.axis("off")
+            continue
+        shown = _corners(curve)
+        share = curve.steps[shown] / max(curve.horizon.total_steps - 1, 1)
+        axes.fill_between(share, curve.rates[shown], color=COLOURS[2], alpha=0.15, linewidth=0)
+        axes.plot(share, curve.rates[shown], color=COLOURS[2], linewidth=1.4)
+        if curve.momentum is not None:
+            momentum = axes.twinx()
+            momentum.plot(share, curve.momentum[shown], color=COLOURS[3], linewidth=1, linestyle="--")
+            momentum.axis("off")
+        axes.set_title(curve.label, fontsize=10)
+        axes.set(xticks=[], yticks=[], ylim=(0, None), xlim=(0, 1))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("learning rate over the run; dashed: momentum", fontsize=10)
+    return _png(figure)
+
+
+def range_test_figure(test: "RangeTest", title: str) -> bytes:
+    """The loss of a range test against its rate, with the suggestion marked, as PNG."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(test.rates, test.losses, color=COLOURS[2], alpha=0.3, linewidth=1, label="loss of each batch")
+    if len(test.smoothed):
+        axes.plot(test.rates[: len(test.smoothed)], test.smoothed, color=COLOURS[2], linewidth=1.6, label="smoothed")
+        # A loss that explodes would hide all the rest.
+        low, high = test.smoothed.min(), test.smoothed[: max(len(test.smoothed) // 5, 1)].max()
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) + 1e-12)
+    if test.suggestion is not None and test.lowest is not None:
+        axes.axvline(test.suggestion, color=COLOURS[3], linestyle="--", label=f"falls fastest: {test.suggestion:.2g}")
+        axes.axvline(test.lowest, color=COLOURS[0], linestyle=":", label=f"lowest: {test.lowest:.2g}")
+    axes.set(title=title, xlabel="learning rate", ylabel="training loss")
+    _tidy(axes)
+    axes.set_xscale("log" if test.mode == "exponential" else "linear")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def _corners(curve: RateCurve) -> np.ndarray:
+    """Which steps to draw: some thousands evenly spread, and both sides of every jump between them."""
+    every = np.arange(0, len(curve.steps), max(len(curve.steps) // 4000, 1))
+    change = np.abs(np.diff(curve.rates))
+    jumps = np.flatnonzero(change > 0.01 * np.ptp(curve.rates)) if len(curve.steps) > 4000 else np.array([], int)
+    return np.unique(np.concatenate([every, jumps, jumps + 1, [len(curve.steps) - 1]]))
 
 
 def comparison_figure(groups: Sequence[Group], title: str) -> bytes:

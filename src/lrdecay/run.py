@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import hydra
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.callbacks import LambdaCallback
@@ -24,8 +22,9 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lrdecay import console
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
+from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
-from lrdecay.errors import BadValue, ConfigError, DivergedError, is_integer, is_number, require, within
+from lrdecay.errors import ConfigError, DivergedError, within
 from lrdecay.messages import one_line
 from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
@@ -33,7 +32,6 @@ from lrdecay.record import Record, Status, flatten, write_atomically
 
 log = logging.getLogger(__name__)
 
-METRICS = ("val/acc", "val/loss")
 DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE")
 
 # Lightning's warnings about what is meant to be as it is here.
@@ -96,27 +94,37 @@ def prepare(config: DictConfig, record: Record) -> Run:
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     record.config = plain
-    _check(config)
-    data: pl.LightningDataModule = _build(config.data, "data")
+    check(config)
+    data: pl.LightningDataModule = build(config.data, "data")
     record.data = data.name or type(data).__name__
-    schedule = _build(config.schedule, "schedule")
-    scale = _build(config.scale, "scale") if config.get("scale") else None
     trainer = _build_trainer(config, record)
     if trainer.is_global_zero:
         record.write()
+    module = make_module(config, data, trainer.strategy.root_device)
     if isinstance(data, TensorData):
-        with within("data"):
-            data.prepare(config.seed, trainer.strategy.root_device)
         record.sizes = data.sizes
-    pl.seed_everything(config.seed, verbose=False)
-    model = _build(config.model, "model")
-    if isinstance(data, TensorData):
-        _check_model(model, data)
-    record.parameters = parameter_count(model)
+    record.parameters = parameter_count(module)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
-    module = Classifier(model, _optimizer_maker(config.optimizer), schedule, scale)
     return Run(config, record, data, module, trainer)
+
+
+def make_module(config: DictConfig, data: pl.LightningDataModule, device: torch.device) -> Classifier:
+    """Loads the data onto the device, and builds the module that is trained on them.
+
+    Raises:
+        ConfigError: a value cannot be used, or model and data do not fit.
+    """
+    schedule = build(config.schedule, "schedule")
+    scale = build(config.scale, "scale") if config.get("scale") else None
+    if isinstance(data, TensorData):
+        with within("data"):
+            data.prepare(config.seed, device)
+    pl.seed_everything(config.seed, verbose=False)
+    model = build(config.model, "model")
+    if isinstance(data, TensorData):
+        _check_model(model, data)
+    return Classifier(model, _optimizer_maker(config.optimizer), schedule, scale)
 
 
 def fit(run: Run) -> None:
@@ -152,32 +160,6 @@ def finish(run: Run) -> float:
     return record.final.get(metric, math.nan)
 
 
-def _check(config: DictConfig) -> None:
-    """The values that no class checks, or that a class would name by another key."""
-    for group in ("schedule", "optimizer", "model", "data", "trainer"):
-        if config[group] is None:
-            raise ConfigError(f"{group}=null: must be one of its choices; `--help` lists them")
-    with within("trainer"):
-        for key in ("max_epochs", "max_steps"):
-            value = config.trainer.get(key, -1)
-            allowed = "an integer, at least 1, or -1 for no limit"
-            require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
-        every = config.trainer.get("accumulate_grad_batches", 1)
-        require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
-        clip = config.trainer.get("gradient_clip_val")
-        require(clip is None or (is_number(clip) and clip > 0), "gradient_clip_val", clip, "a number above 0, or null")
-    if "lr" in config.optimizer:
-        rate = config.optimizer.lr
-        with within("optimizer"):
-            require(is_number(rate) and rate > 0, "lr", rate, "a number above 0")
-    try:
-        seed = config.seed
-        require(is_integer(seed) and 0 <= seed < 2**32, "seed", seed, "an integer, at least 0 and below 2³²")
-        require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
-    except BadValue as error:
-        raise ConfigError(str(error)) from error
-
-
 def _check_model(model: torch.nn.Module, data: TensorData) -> None:
     """Tries the model on two images: a size that does not match would otherwise show up deep inside torch."""
     images, _ = data.example(2)
@@ -195,22 +177,9 @@ def _check_model(model: torch.nn.Module, data: TensorData) -> None:
         )
 
 
-def _build(node: DictConfig, group: str, **arguments: Any) -> Any:
-    """Instantiates the ``_target_`` of a configuration group; what it refuses is a `ConfigError`."""
-    try:
-        return hydra.utils.instantiate(node, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, ConfigError):
-            raise cause from error
-        if isinstance(cause, BadValue):
-            raise ConfigError(f"{group}.{cause}") from error
-        raise ConfigError(f"{group}: {one_line(cause or error)}") from error
-
-
 def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
-    loggers = [_build(node, "logger") for node in (config.logger or {}).values()]
-    callbacks = [_build(node, "callbacks") for node in (config.callbacks or {}).values()]
+    loggers = [build(node, "logger") for node in (config.logger or {}).values()]
+    callbacks = [build(node, "callbacks") for node in (config.callbacks or {}).values()]
     groups = tuple(group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group))
     values: dict[str, Any] = {group: record.choices.get(group, "") for group in groups}
     values |= {"data": record.data, "seed": config.seed}
@@ -218,14 +187,12 @@ def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
         values |= flatten(record.config[group], f"{group}.")
     values = {key: value for key, value in values.items() if not key.endswith("_target_")}
     callbacks += [RecordKeeper(record), Hyperparameters(values)]
-    return _build(
-        config.trainer, "trainer", callbacks=callbacks, logger=loggers, default_root_dir=str(record.directory)
-    )
+    return build(config.trainer, "trainer", callbacks=callbacks, logger=loggers, default_root_dir=str(record.directory))
 
 
 def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
     """Parameters to optimizer; partial, because Hydra would turn the parameters into a configuration."""
-    make = _build(node, "optimizer", _partial_=True)
+    make = build(node, "optimizer", _partial_=True)
 
     def make_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         try:

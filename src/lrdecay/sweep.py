@@ -69,14 +69,14 @@ def better(metric: str) -> str:
 def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> str:
     """``03_step_gamma-0.5_seed-2``: the job's number, from 1, and what varied; no ``=`` or ``/`` for TensorBoard."""
     parts = []
-    for part in _varied(overrides, fixed, choices) or [choices["schedule"]]:
+    for part in varied(overrides, fixed, choices) or [choices["schedule"]]:
         key, equals, value = part.partition("=")
         value = re.sub(r"[^\w.%+-]+", "-", value).strip("-")[:60]
         parts.append(f"{key.split('.')[-1]}-{value}" if equals else key)
     return "_".join([f"{number + 1:02}", *parts])
 
 
-def _varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
+def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
     """The overrides of keys that vary, the bare choice for those of a configuration group."""
     if isinstance(overrides, ListConfig):
         overrides = cast(list, OmegaConf.to_container(overrides, resolve=False))
@@ -180,7 +180,7 @@ class Sweep(Callback):
     def _label(config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys
         choices = config.hydra.runtime.choices
-        return " ".join(_varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
+        return " ".join(varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
 
     @staticmethod
     def _read_record(directory: Path) -> "Record | None":

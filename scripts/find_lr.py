@@ -1,0 +1,68 @@
+"""Learning-rate range test: trains shortly with a growing rate, and suggests one where the loss falls fastest.
+
+python scripts/find_lr.py data=digits optimizer=sgd
+python scripts/find_lr.py model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
+python train.py schedule=cosine data=digits $(python scripts/find_lr.py data=digits --apply)
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from lrdecay.configuration import build, check, compose_all
+from lrdecay.console import relative
+from lrdecay.errors import ConfigError
+from lrdecay.messages import one_line_errors
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+SHORT = (
+    "logger=none", "callbacks=none", "trainer.max_epochs=-1", "++trainer.log_every_n_steps=0",
+    "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.min_epochs=null",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data, model, optimizer, …")
+    parser.add_argument("--low", type=float, default=1e-6, help="the rate of the first step [%(default)g]")
+    parser.add_argument("--high", type=float, default=10.0, help="the rate of the last step [%(default)g]")
+    parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
+    parser.add_argument("--mode", choices=("exponential", "linear"), default="exponential", help="how the rate grows")
+    parser.add_argument("--output", type=Path, default=Path("outputs/find_lr.png"), help="the figure [%(default)s]")
+    parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
+    arguments = parser.parse_intermixed_args()
+    fixed = (*SHORT, f"trainer.max_steps={arguments.steps}", f"optimizer.lr={arguments.low!r}")
+    configs = compose_all(CONF, [*arguments.overrides, *fixed])
+    if len(configs) > 1:
+        raise ConfigError("find_lr: one configuration at a time")
+    ((_, config),) = configs
+
+    import pytorch_lightning as pl
+
+    from lrdecay.figures import range_test_figure
+    from lrdecay.range_test import Probe, range_test, require_range
+    from lrdecay.record import write_atomically
+    from lrdecay.run import make_module
+
+    require_range(arguments.low, arguments.high, arguments.steps)
+    check(config)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    data: pl.LightningDataModule = build(config.data, "data")
+    trainer: pl.Trainer = build(config.trainer, "trainer", callbacks=[Probe()], logger=False)
+    module = make_module(config, data, trainer.strategy.root_device)
+    found = range_test(module, trainer, data, arguments.low, arguments.high, arguments.mode)
+    speak = sys.stderr if arguments.apply else sys.stdout
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    title = f"{data.name}: {module.model.__class__.__name__}, {type(trainer.optimizers[0]).__name__}"
+    write_atomically(arguments.output, range_test_figure(found, title))
+    print(f"{title}: {found.verdict}", file=speak)
+    print(relative(arguments.output), file=speak)
+    if found.suggestion is None:
+        raise ConfigError("find_lr: no rate to suggest")
+    print(f"optimizer.lr={found.suggestion:.2g}")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

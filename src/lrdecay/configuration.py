@@ -1,0 +1,147 @@
+"""The configuration: composed, checked and built, and the horizon that it means, all without torch."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, open_dict, read_write
+
+from lrdecay.durations import Horizon
+from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, require, within
+from lrdecay.messages import one_line
+from lrdecay.splits import split_sizes
+from lrdecay.sweep import register_resolvers, varied
+
+METRICS = ("val/acc", "val/loss")
+
+# Of the data sets that come with the package, by target, before some of them are taken for validation.
+TRAINING_IMAGES = {"lrdecay.data.MNIST": 60_000, "lrdecay.data.Digits": 1_438}
+
+
+def compose_all(conf: Path, overrides: Sequence[str]) -> list[tuple[str, DictConfig]]:
+    """Every configuration that a sweep over these overrides has, with a label of what varies.
+
+    Args:
+        conf: the folder of ``config.yaml``.
+        overrides: as on the command line of ``train.py -m``.
+
+    Returns:
+        (label, configuration) pairs; a single one is labelled by its schedule.
+
+    Raises:
+        HydraException: an override is none, or does not fit the configuration.
+    """
+    register_resolvers()
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    keys = [{override: override.lstrip("+~").split("=")[0] for override in job} for job in jobs]
+    fixed = sorted({keys[0][override] for override in set.intersection(*(set(job) for job in jobs))})
+    configs = []
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        for job in jobs:
+            config = compose("config", list(job), return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            label = " ".join(varied(job, fixed, choices)) or choices.schedule
+            with read_write(config), open_dict(config):
+                del config["hydra"]
+            configs.append((label, config))
+    return configs
+
+
+def check(config: DictConfig) -> None:
+    """Checks the values that no class checks, or that a class would name by another key.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    for group in ("schedule", "optimizer", "model", "data", "trainer"):
+        if config[group] is None:
+            raise ConfigError(f"{group}=null: must be one of its choices; `--help` lists them")
+    with within("trainer"):
+        for key in ("max_epochs", "max_steps"):
+            value = config.trainer.get(key, -1)
+            allowed = "an integer, at least 1, or -1 for no limit"
+            require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
+        every = config.trainer.get("accumulate_grad_batches", 1)
+        require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
+        clip = config.trainer.get("gradient_clip_val")
+        require(clip is None or (is_number(clip) and clip > 0), "gradient_clip_val", clip, "a number above 0, or null")
+    if "lr" in config.optimizer:
+        rate = config.optimizer.lr
+        with within("optimizer"):
+            require(is_number(rate) and rate > 0, "lr", rate, "a number above 0")
+    try:
+        seed = config.seed
+        require(is_integer(seed) and 0 <= seed < 2**32, "seed", seed, "an integer, at least 0 and below 2³²")
+        require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
+    except BadValue as error:
+        raise ConfigError(str(error)) from error
+
+
+def build(node: DictConfig, group: str, **arguments: Any) -> Any:
+    """Instantiates the ``_target_`` of a configuration group.
+
+    Raises:
+        ConfigError: what it refuses.
+    """
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, BadValue):
+            raise ConfigError(f"{group}.{cause}") from error
+        raise ConfigError(f"{group}: {one_line(cause or error)}") from error
+
+
+def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
+    """The horizon of a run under this configuration, as the trainer would find it, without the data.
+
+    Args:
+        steps_per_epoch: optimizer steps of an epoch, for a data set whose size is not known here.
+
+    Raises:
+        ConfigError: the data set's size is not known, or a size does not fit.
+    """
+    trainer = config.trainer
+    fast = int(trainer.get("fast_dev_run", False))
+    batches = steps_per_epoch or _batches(config)
+    limit = trainer.get("overfit_batches", 0) or trainer.get("limit_train_batches", 1.0)
+    batches = min(batches, limit) if is_integer(limit) else int(batches * limit)
+    batches = min(batches, fast) if fast else batches
+    if batches < 1:
+        raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
+    per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    epochs, steps = (1, fast) if fast else (trainer.max_epochs, trainer.max_steps)
+    ends = [count for count in (epochs * per_epoch, steps) if count > 0]
+    if not ends:
+        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
+    return Horizon(min(ends), per_epoch)
+
+
+def data_name(config: DictConfig) -> str:
+    """The class of the data set; ``auto`` is MNIST where it is on disk. (Only a run would try to download it.)"""
+    target = config.data.get("_target_")
+    if target != "lrdecay.data.auto":
+        return str(target)
+    there = (Path(config.data.root) / "MNIST/raw/train-images-idx3-ubyte").is_file()
+    return "lrdecay.data.MNIST" if there else "lrdecay.data.Digits"
+
+
+def _batches(config: DictConfig) -> int:
+    name = data_name(config)
+    if name not in TRAINING_IMAGES:
+        raise ConfigError(f"data._target_={name}: its size is not known without loading it; give --steps-per-epoch")
+    with within("data"):
+        images, _ = split_sizes(TRAINING_IMAGES[name], config.data.val_size, config.data.train_size)
+        size = config.data.batch_size
+        require(is_integer(size) and size >= 1, "batch_size", size, "an integer, at least 1")
+        require(size <= images, "batch_size", size, f"at most the {images} training images")
+    return -(-images // size)

@@ -54,7 +54,8 @@ def main() -> None:
     found = range_test(module, trainer, data, arguments.low, arguments.high, arguments.mode)
     speak = sys.stderr if arguments.apply else sys.stdout
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{data.name}: {module.model.__class__.__name__}, {type(trainer.optimizers[0]).__name__}"
+    names = [type(thing).__name__ for thing in (data, module.model, trainer.optimizers[0])]
+    title = f"{data.name or names[0]}: {names[1]}, {names[2]}"
     write_atomically(arguments.output, range_test_figure(found, title))
     print(f"{title}: {found.verdict}", file=speak)
     print(relative(arguments.output), file=speak)

@@ -1,9 +1,6 @@
-import pytest
 import torch
 
-from lrdecay.durations import Horizon
-from lrdecay.module import Tally, means, rate_factor
-from lrdecay.schedules import Cosine
+from lrdecay.module import Tally, means
 
 CPU = torch.device("cpu")
 
@@ -36,15 +33,3 @@ class TestTally:
             assert tally.read(lambda sums: sums, CPU).tolist() == [600, 600, 600]
         finally:
             torch.set_default_dtype(before)
-
-
-@pytest.mark.parametrize("step", [0, 1, 1023, 1024, 1025, 2999, 3000, 9999])
-def test_the_function_for_lambda_lr_is_the_schedule(step):
-    schedule, horizon = Cosine(warmup=100), Horizon(3000, 100)
-    assert rate_factor(schedule, horizon)(step) == schedule.factor(step, horizon)
-
-
-def test_the_scheduler_has_no_state_of_the_schedule_to_restore():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(Cosine(), Horizon(10, 1)))
-    assert scheduler.state_dict()["lr_lambdas"] == [None]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import NO_NETWORK, ROOT, run_program
 from hydra.utils import instantiate
@@ -19,8 +20,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from lrdecay.data import Digits
 from lrdecay.durations import Horizon
+from lrdecay.models import MLP
+from lrdecay.module import Classifier
 from lrdecay.record import Record, read
+from lrdecay.schedules import Cosine
 
 SHORT = "trainer.max_epochs=2"
 
@@ -65,6 +70,14 @@ class TestOneRun:
         assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
         assert (run / "lr.png").read_bytes().startswith(b"\x89PNG")
         assert "=" not in run.name
+
+    def test_the_last_checkpoint_is_of_the_end_whichever_epoch_was_best(self, train, tmp_path):
+        done = train("schedule=constant", "model=mlp", "trainer.max_epochs=8", "optimizer.lr=0.05")
+        assert done.returncode == 0, done.stderr
+        assert record_of(tmp_path).best["epoch"] < 7
+        last, best = (only_run(tmp_path) / "checkpoints" / name for name in ("last.ckpt", "best.ckpt"))
+        assert torch.load(last, weights_only=True)["global_step"] == 8 * 18
+        assert torch.load(best, weights_only=True)["global_step"] == record_of(tmp_path).best["step"] + 1
 
     def test_the_record(self, cosine):
         run, _ = cosine
@@ -119,18 +132,27 @@ class TestOneRun:
         assert {info.name.tag for info in experiment.metric_infos} >= {"val/acc", "test/acc", "val/loss"}
 
 
-@pytest.mark.parametrize("accumulate", [1, 3, 4])
-def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate):
+CATALOGUE = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "varied"),
+    [
+        (1, [f"schedule={','.join(name for name in CATALOGUE if name not in ('torch', 'plateau', 'greedy'))}"]),
+        (3, ["schedule=constant,step,exponential,cosine", "schedule.warmup=0,3", "schedule.sample_every=1,0.5ep"]),
+        (4, ["schedule=step,wsd,onecycle", "schedule.hold=2", "schedule.sample_every=1,0.5ep"]),
+    ],
+)
+def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate, varied):
     """For every schedule. Of 18 batches an epoch, accumulating 3 makes 6 steps and 4 makes 5, the last one short."""
-    schedules = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))
     done = train(
-        "-m", f"schedule={','.join(schedules)}", "schedule.warmup=0,3", "schedule.sample_every=1,0.5ep", "model=mlp",
-        "trainer.max_epochs=4", "trainer.log_every_n_steps=1", f"trainer.accumulate_grad_batches={accumulate}",
+        "-m", *varied, "model=mlp", "trainer.max_epochs=4", "trainer.log_every_n_steps=1",
+        f"trainer.accumulate_grad_batches={accumulate}",
         "optimizer.lr=0.003", "logger=csv", "callbacks=none", "name=rates",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     jobs = sorted((tmp_path / "outputs/sweeps/rates").glob("*/record.json"))
-    assert len(jobs) == 4 * len(schedules)
+    assert len(jobs) == {1: len(CATALOGUE) - 3, 3: 16, 4: 6}[accumulate]
     per_epoch = {1: 18, 3: 6, 4: 5}[accumulate]
     horizon = Horizon(total_steps=4 * per_epoch, steps_per_epoch=per_epoch)
     for job in jobs:
@@ -139,6 +161,82 @@ def test_the_rate_of_every_step_is_the_schedules(train, tmp_path, accumulate):
         assert [step for step, _ in logged] == list(range(horizon.total_steps))
         expected = 0.003 * schedule.factor(range(horizon.total_steps), horizon)
         np.testing.assert_allclose([rate for _, rate in logged], expected, rtol=1e-12, atol=0, err_msg=job.parent.name)
+        momentum = [float(row["momentum"]) for row in rows(job.parent) if row.get("momentum")]
+        if schedule.momentum is not None:
+            expected = schedule.momentum_at(range(horizon.total_steps), horizon)
+            np.testing.assert_allclose(momentum, expected, rtol=1e-12, atol=0, err_msg=job.parent.name)
+        else:
+            assert momentum == []
+
+
+class TestBeyondThePureSchedule:
+    """What follows a metric, what torch schedules, and what trains without a schedule."""
+
+    def test_plateau_falls_as_torchs_would_on_the_same_metric(self, train, tmp_path):
+        done = train(
+            "schedule=cosine", "scale=plateau", "scale.patience=0", "scale.threshold=0.05", "scale.factor=0.5",
+            "model=mlp", "trainer.max_epochs=8", "optimizer.lr=0.01", "trainer.log_every_n_steps=1", "logger=csv",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("cosine × plateau")
+        logged = rows(only_run(tmp_path))
+        losses = [float(row["val/loss"]) for row in logged if row["val/loss"]]
+        rates = np.array([float(row["lr"]) for row in logged if row["lr"]]).reshape(8, 18)
+        reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, factor=0.5, patience=0, threshold=0.05)
+        scales = []
+        for loss in losses:
+            scales.append(reference.param_groups[0]["lr"])
+            plateau.step(loss)
+        assert scales[-1] < 1
+        pure = 0.01 * Cosine().factor(np.arange(8 * 18), Horizon(8 * 18, 18)).reshape(8, 18)
+        np.testing.assert_allclose(rates, pure * np.array(scales)[:, None], rtol=1e-12)
+        record = record_of(tmp_path)
+        assert [rate for _, rate in record.rates] == rates.ravel().tolist()
+        checkpoint = torch.load(only_run(tmp_path) / "checkpoints/last.ckpt", weights_only=True)
+        assert checkpoint["scale"]["value"] <= scales[-1]
+
+    def test_greedy_rises_while_the_training_loss_falls(self, train, tmp_path):
+        assert train("schedule=greedy", "scale.metric=train/loss", "model=mlp", SHORT).returncode == 0
+        epochs = record_of(tmp_path).epochs
+        assert epochs[1]["lr"] == pytest.approx(epochs[0]["lr"] / 0.95)
+
+    @pytest.mark.parametrize(("interval", "every"), [("epoch", "1ep"), ("step", 7)])
+    def test_a_scheduler_of_torchs_trains_as_ours_does(self, train, tmp_path, interval, every):
+        size = 1 if interval == "epoch" else every
+        theirs = [
+            "schedule=torch", "schedule.scheduler._target_=torch.optim.lr_scheduler.StepLR",
+            f"+schedule.scheduler.step_size={size}", "+schedule.scheduler.gamma=0.5", f"schedule.interval={interval}",
+        ]  # fmt: skip
+        for overrides in (theirs, ["schedule=step", f"schedule.every={every}", "schedule.gamma=0.5"]):
+            done = train(*overrides, "model=mlp", SHORT)
+            assert done.returncode == 0, done.stderr
+        torchs, ours = (read(path) for path in sorted(tmp_path.glob("outputs/runs/*/record.json")))
+        assert (torchs.choices["schedule"], ours.choices["schedule"]) in {("torch", "step"), ("step", "torch")}
+        assert torchs.final == pytest.approx(ours.final, rel=1e-6)
+        assert torchs.rates == ours.rates
+
+    @pytest.mark.parametrize("optimizer", ["schedule_free_sgd", "schedule_free_adamw"])
+    def test_schedule_free_weights_are_averages(self, train, tmp_path, optimizer):
+        for often in (1, 3):
+            done = train(
+                f"optimizer={optimizer}", "schedule.warmup=5%", "model=mlp", "trainer.max_epochs=3", "logger=none",
+                f"trainer.check_val_every_n_epoch={often}",
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        runs = sorted((tmp_path / "outputs/runs").iterdir())
+        first, second = (read(run / "record.json") for run in runs)
+        assert first.final == second.final  # looking at the average does not disturb the training
+        saved = torch.load(runs[0] / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        module = Classifier(MLP(), lambda parameters: torch.optim.SGD(parameters, lr=1), Cosine())
+        module.load_state_dict(saved)
+        data = Digits()
+        data.prepare(seed=1, device=torch.device("cpu"))
+        images, labels = data._splits["val"]
+        right = (module(images / 255).argmax(dim=1) == labels).float().mean()
+        assert float(right) == pytest.approx(first.final["val/acc"])
+        loss = torch.nn.functional.cross_entropy(module(images / 255), labels).detach()
+        assert float(loss) == pytest.approx(first.final["val/loss"], rel=1e-5)
 
 
 class TestConfiguration:
@@ -151,6 +249,8 @@ class TestConfiguration:
         assert done.returncode == 0, done.stderr
         records = [read(path) for path in (tmp_path / "outputs/sweeps/all").glob("*/record.json")]
         assert len({record.final["val/loss"] for record in records}) == len(names)
+        for path in (tmp_path / "outputs/sweeps/all").glob("*/checkpoints/last.ckpt"):
+            assert torch.load(path, weights_only=True)["global_step"] == 18, "plain values only"
 
     def test_a_class_of_ones_own_in_every_group(self, train, tmp_path):
         (tmp_path / "mine.py").write_text(
@@ -410,9 +510,11 @@ class TestSweep:
         assert record_of(tmp_path).epochs
 
 
+TORCH = "schedule=torch schedule.scheduler._target_=torch.optim.lr_scheduler"
 MISTAKES = {
-    "schedule=sawtooth": "schedule=sawtooth: must be one of constant, cosine, exponential, step",
-    "optimizer=lion": "optimizer=lion: must be one of adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd",
+    "schedule=sawtooth": f"schedule=sawtooth: must be one of {', '.join(CATALOGUE)}",
+    "optimizer=lion": "optimizer=lion: must be one of adagrad, adam, adamw, momentum, nesterov, rmsprop, "
+    "schedule_free_adamw, schedule_free_sgd, sgd",
     "schedule.sharpness=1": "schedule.sharpness: no such key",
     "colour=red": "colour: no such key",
     "schedule=step schedule.gamma=0": "schedule.gamma=0: must be a number in (0, 1]",
@@ -422,6 +524,25 @@ MISTAKES = {
     "schedule.warmup=120%": "schedule.warmup=120%: must be at most 100%",
     "schedule.warmup=0.1": "schedule.warmup=0.1 is ambiguous: write 10% or a number of steps",
     "schedule.warmup=60% schedule.hold=60%": "schedule.warmup=60% and hold=60%: 216 + 216 steps must be at most",
+    "schedule=multistep schedule.milestones=[75%,50%]": "schedule.milestones=[75%, 50%]: must be in rising order, not",
+    "schedule=multistep schedule.milestones=[30ep]": "schedule.milestones=[30ep]: must be within the run, [0, 360)",
+    "schedule=cosine_restarts schedule.cycles=50": "schedule.cycles=50 with length_factor=2: must be so few that each",
+    "schedule=cyclic schedule.down=30ep": "schedule.down=30ep: must be at most the 324 steps of the decay",
+    "schedule=piecewise schedule.points=[[50%,-1]]": "schedule.points=[['50%', -1]]: must be a list of [duration",
+    "schedule=wsd schedule.cooldown=99%": "schedule.warmup=5% and cooldown=99%: 18 + 356 steps must be at most",
+    "schedule=onecycle optimizer=sgd": "schedule.momentum=[0.85, 0.95]: must be null with SGD, which has no momentum",
+    "schedule=onecycle optimizer=schedule_free_adamw": "schedule.momentum=[0.85, 0.95]: must be null with Adam",
+    "schedule.momentum=[0.9,0.8]": "schedule.momentum=[0.9, 0.8]: must be two numbers [low, high]",
+    "schedule.weight_decay=constant optimizer.weight_decay=0.1": "schedule.weight_decay=constant: must be coupled",
+    "scale=plateau scale.metric=f1": "scale.metric=f1: must be one of val/loss, val/acc, train/loss, train/acc",
+    "scale=plateau scale.factor=1.5": "scale.factor=1.5: must be a number in (0, 1)",
+    "scale=greedy scale.window=0": "scale.window=0: must be an integer, at least 1",
+    "scale=sinus": "scale=sinus: must be one of greedy, plateau",
+    "schedule=plateau +trainer.limit_val_batches=0": "scale.metric=val/loss: must be a metric that is logged; without",
+    "schedule=torch": "schedule.scheduler._target_=???: must be given",
+    f"{TORCH}.ExponentialLR": "schedule.scheduler: ExponentialLR.__init__() missing 1 required positional argument",
+    f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null: must be val/loss or val/acc for ReduceLROnPlateau",
+    f"{TORCH}.StepLR scale=plateau": "scale: must be null with schedule=torch",
     "schedule.final=-1": "schedule.final=-1: must be a number in [0, 1]",
     "optimizer.lr=-1": "optimizer.lr=-1: must be a number above 0",
     "optimizer.lr=fast": "optimizer.lr=fast: must be a number above 0",
@@ -500,7 +621,7 @@ def test_help_and_configuration_without_torch(tmp_path):
     assert done.stderr.strip() == "False"
     helped = run_program("train.py", "--help", cwd=tmp_path)
     assert helped.returncode == 0
-    assert "schedule: constant, cosine, exponential, step" in helped.stdout
+    assert f"schedule: {', '.join(CATALOGUE)}" in helped.stdout
     assert list(tmp_path.iterdir()) == []
 
 

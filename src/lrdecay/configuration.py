@@ -91,7 +91,8 @@ def build(node: DictConfig, group: str, **arguments: Any) -> Any:
         ConfigError: what it refuses.
     """
     try:
-        return hydra.utils.instantiate(node, **arguments)
+        # Plain lists, not Hydra's: an optimizer's go into checkpoints, which must load without executing anything.
+        return hydra.utils.instantiate(node, _convert_="all", **arguments)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from lrdecay.errors import ConfigError, DivergedError
+from lrdecay.errors import BadValue, ConfigError, DivergedError
 
 # Whether the user asked for tracebacks. Kept in a variable of our own, since Hydra's is set below and the processes
 # of a distributed run inherit it.
@@ -23,6 +23,8 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, InterpolationResolutionError):
         return lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}=???: must be given"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not an override as Hydra writes them ({lines[0]})"
     if lines[0].startswith("Could not override"):
@@ -45,7 +47,7 @@ def one_line_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except (ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
         if FULL_ERRORS:
             raise
         sys.exit(f"error: {one_line(error)}")

@@ -122,9 +122,9 @@ def range_test(
 
 def require_range(low: float, high: float, steps: int) -> None:
     """Raises `BadValue` unless there are `steps` from `low` up to `high`."""
-    require(is_number(low) and low > 0, "low", low, "a number above 0")
-    require(is_number(high) and high > low, "high", high, f"a number above low={low:g}")
-    require(is_integer(steps) and steps >= 20, "steps", steps, "an integer, at least 20")
+    require(is_number(low) and low > 0, "--low", low, "a number above 0")
+    require(is_number(high) and high > low, "--high", high, f"a number above --low={low:g}")
+    require(is_integer(steps) and steps >= 20, "--steps", steps, "an integer, at least 20")
 
 
 def judge(rates: np.ndarray, losses: np.ndarray, mode: str = "exponential") -> RangeTest:

@@ -387,6 +387,48 @@ def _(rng):
     return Pair(run(ours, sum(lengths)), optax_run(make, sum(lengths) + 1), ours)
 
 
+def joined(rng, curve):
+    """After a warm-up of theirs, whose boundaries then count from its end; ours count from the start of the run."""
+    total, warmup = rng.randint(20, 60), rng.randint(1, 10)
+    bounds, scales = sorted(rng.sample(range(1, total - warmup), 3)), [rng.uniform(0.01, 1) for _ in range(3)]
+    first = rng.choice([1.0, 0.5])  # a first point at the end of the warm-up, or none
+    points = [(warmup + bound, first * scale) for bound, scale in zip(bounds, np.cumprod(scales).tolist(), strict=True)]
+    points = points if first == 1 else [(warmup, first), *points]
+    ours = Piecewise(warmup=warmup, points=points, curve=curve)
+    given = dict(zip(bounds, scales, strict=True))
+
+    def make(optax):
+        steps = optax.piecewise_constant_schedule(first, given)
+        lines = optax.piecewise_interpolate_schedule("linear", first, given)
+        rise = optax.linear_schedule(0.0, 1.0, warmup)
+        return optax.join_schedules([rise, steps if curve == "constant" else lines], [warmup])
+
+    return Pair(run(ours, total), optax_run(make, total + 1), ours)
+
+
+@row("optax join_schedules of a warm-up and piecewise_constant_schedule")
+def _(rng):
+    return joined(rng, "constant")
+
+
+@row("optax join_schedules of a warm-up and piecewise_interpolate_schedule")
+def _(rng):
+    return joined(rng, "linear")
+
+
+@row("optax join_schedules of a warm-up and equal drops")
+def _(rng):
+    total, warmup, gamma = rng.randint(20, 60), rng.randint(1, 10), rng.uniform(0.05, 1)
+    bounds = sorted(rng.sample(range(1, total - warmup), 3))
+    ours = MultiStep(warmup=warmup, milestones=[warmup + bound for bound in bounds], gamma=gamma)
+
+    def make(optax):
+        drops = optax.piecewise_constant_schedule(1.0, dict.fromkeys(bounds, gamma))
+        return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warmup), drops], [warmup])
+
+    return Pair(run(ours, total), optax_run(make, total + 1), ours)
+
+
 # Keras ------------------------------------------------------------------------------------------------------------
 
 

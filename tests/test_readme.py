@@ -71,7 +71,8 @@ def test_in_optax(names):
 
 
 def test_a_schedule_of_ones_own():
-    namespace = {"dataclass": dataclass, "Schedule": Schedule, "__name__": "readme"}
+    namespace = {"dataclass": dataclass, "np": np, "Schedule": Schedule, "__name__": "readme"}
     exec(BLOCKS[2], namespace)
-    schedule = namespace["Polynomial"](power=3, warmup=10)
-    assert schedule.factor(55, Horizon(100, 10)) == 0.125
+    schedule = namespace["Logarithmic"](warmup=10)
+    assert schedule.factor(10 + 9, Horizon(10 + 99, 10)) == pytest.approx(0.5)
+    assert schedule.factor(10 + 99, Horizon(10 + 99, 10)) == 0

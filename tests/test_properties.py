@@ -264,6 +264,11 @@ def test_every_parameter_of_every_schedule_is_refused_somewhere():
     assert own | placed == {(cls, key) for cls, key, _ in REFUSED}
 
 
+def test_a_power_law_may_begin_where_the_warmup_ends():
+    for length in (10, "0.95ep"):  # the second is a half of a step, and the warm-up is rounded to a whole one
+        assert Power(peak_until=length, warmup=length).factor(10, Horizon(100, 10)) == pytest.approx(1, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_program
 
 from lrdecay.durations import Horizon
 from lrdecay.schedules import Schedule
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture
@@ -30,6 +31,14 @@ def line(start: str) -> str:
 
 def test_a_rate_without_any_framework(names):
     assert names["rate"] == pytest.approx(1e-3 * 400 / 750)  # within the warm-up of 5%
+
+
+@pytest.mark.parametrize("command", re.findall(r"^python (scripts/(?:preview|find_lr).*)$", README, re.MULTILINE))
+def test_a_command_for_schedules(command, tmp_path):
+    script, *arguments = command.split()
+    done = run_program(script, *arguments, cwd=tmp_path, LRDECAY_DATA="nowhere")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "outputs").glob("*.png"))
 
 
 def test_in_a_plain_torch_loop(names):

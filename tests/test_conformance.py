@@ -723,6 +723,26 @@ def _(rng):
     return Pair(run(ours, length + warmup, steps=length + warmup - cooldown), theirs, ours)
 
 
+# schedulefree -----------------------------------------------------------------------------------------------------
+
+
+@row("schedulefree's own warm-up, one step early")
+def _(rng):
+    schedulefree = pytest.importorskip("schedulefree")
+    total = rng.randint(5, 30)
+    warmup = rng.randint(1, total)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = schedulefree.SGDScheduleFree([weight], lr=1.0, warmup_steps=warmup)
+    optimizer.train()
+    theirs = []
+    for _ in range(total):
+        weight.grad = torch.zeros(1)
+        optimizer.step()
+        theirs.append(optimizer.param_groups[0]["scheduled_lr"])
+    ours = Constant(warmup=warmup)
+    return Pair(run(ours, total, start=1), np.array(theirs), ours)
+
+
 # Papers whose schedule no library here has --------------------------------------------------------------------------
 
 

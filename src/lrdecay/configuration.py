@@ -7,8 +7,6 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -16,7 +14,7 @@ from lrdecay.durations import Horizon
 from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, require, within
 from lrdecay.messages import one_line
 from lrdecay.splits import split_sizes
-from lrdecay.sweep import register_resolvers, varied
+from lrdecay.sweep import expand, register_resolvers, varied
 
 METRICS = ("val/acc", "val/loss")
 
@@ -38,14 +36,11 @@ def compose_all(conf: Path, overrides: Sequence[str]) -> list[tuple[str, DictCon
         HydraException: an override is none, or does not fit the configuration.
     """
     register_resolvers()
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    keys = [{override: override.lstrip("+~").split("=")[0] for override in job} for job in jobs]
-    fixed = sorted({keys[0][override] for override in set.intersection(*(set(job) for job in jobs))})
+    jobs, fixed = expand(overrides)
     configs = []
     with initialize_config_dir(str(conf), version_base="1.3"):
         for job in jobs:
-            config = compose("config", list(job), return_hydra_config=True)
+            config = compose("config", job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
             label = " ".join(varied(job, fixed, choices)) or choices.schedule
             with read_write(config), open_dict(config):

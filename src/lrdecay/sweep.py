@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
@@ -76,6 +77,22 @@ def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choice
     return "_".join([f"{number + 1:02}", *parts])
 
 
+def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tuple[list[list[str]], list[str]]:
+    """The jobs of a sweep, each as its overrides, and the keys that do not vary among them.
+
+    Args:
+        arguments: overrides, ``key=a,b,c`` among them.
+        loader: finds the choices of ``key=glob(…)``.
+
+    Raises:
+        HydraException: an argument is no override.
+    """
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    common = set.intersection(*map(set, jobs))
+    return [list(job) for job in jobs], sorted({override.lstrip("+~").split("=")[0] for override in common})
+
+
 def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
     """The overrides of keys that vary, the bare choice for those of a configuration group."""
     if isinstance(overrides, ListConfig):
@@ -116,9 +133,7 @@ class Sweep(Callback):
         params = config.hydra.sweeper.get("params") or {}
         task = cast(list, OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
         arguments = [f"{key}={value}" for key, value in params.items()] + task
-        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(arguments), max_batch_size=None)
-        fixed = sorted({override.lstrip("+~").split("=")[0] for override in set.intersection(*map(set, jobs))})
+        jobs, fixed = expand(arguments, GlobalHydra.instance().config_loader())
         directory = config.hydra.sweep.dir.replace("'", r"\'")
         with read_write(config), open_dict(config):
             config.hydra.overrides.task += [

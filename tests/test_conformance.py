@@ -762,15 +762,17 @@ def _(rng):
     return Pair(run(Rex(), total), np.array(paper), Rex())
 
 
-@row("arXiv 2408.13359: min(η_max, β·a·n^b), n in tokens, then down to zero")
+@row("arXiv 2408.13359: warm-up, min(η_max, β·a·n^b) of n tokens, then down to zero")
 def _(rng):
-    total, tokens = rng.randint(10, 60), rng.randint(1, 5000)
-    exponent, knee, cooldown = rng.uniform(-1, -0.1), rng.randint(1, total), rng.randint(1, 9)
+    total, tokens = rng.randint(20, 60), rng.randint(1, 5000)
+    warmup, cooldown = rng.randint(1, 9), rng.randint(1, 9)
+    exponent, knee = rng.uniform(-1, -0.1), rng.randint(warmup, total)
     amplitude = (knee * tokens) ** -exponent
-    law = [min(1.0, amplitude * (n * tokens) ** exponent) if n else 1.0 for n in range(total - cooldown + 1)]
-    paper = [*law, *(law[-1] * (cooldown - i) / cooldown for i in range(1, cooldown + 1))]
-    ours = Power(peak_until=knee, exponent=exponent, cooldown=cooldown)
-    return Pair(run(ours, total), np.array(paper), ours)
+    rise = [n / warmup for n in range(warmup)]
+    law = [min(1.0, amplitude * (n * tokens) ** exponent) for n in range(warmup, total - cooldown + 1)]
+    fall = [law[-1] * (cooldown - i) / cooldown for i in range(1, cooldown + 1)]
+    ours = Power(warmup=warmup, peak_until=knee, exponent=exponent, cooldown=cooldown)
+    return Pair(run(ours, total), np.array([*rise, *law, *fall]), ours)
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -269,6 +269,12 @@ def test_a_power_law_may_begin_where_the_warmup_ends():
         assert Power(peak_until=length, warmup=length).factor(10, Horizon(100, 10)) == pytest.approx(1, abs=0.03)
 
 
+def test_cycles_of_one_step_fit():
+    factor = CosineRestarts(cycles=100, length_factor=1).factor(range(101), Horizon(100, 10))
+    assert (factor[:100] == 1).all()
+    assert factor[100] == 0
+
+
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [

@@ -70,7 +70,7 @@ def catalogue() -> list[Schedule]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="of which the median is taken [%(default)s]")
-    rounds = parser.parse_args().rounds
+    rounds = max(parser.parse_args().rounds, 1)
     grid = Table(title=f"{platform.processor() or platform.machine()}, median of {rounds}", box=SIMPLE_HEAD)
     grid.add_column("schedule")
     grid.add_column("10⁶ steps, ms", justify="right")

@@ -2,7 +2,9 @@
 
 python scripts/find_lr.py data=digits optimizer=sgd
 python scripts/find_lr.py model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
-python train.py schedule=cosine data=digits $(python scripts/find_lr.py data=digits --apply)
+rate=$(python scripts/find_lr.py data=digits --apply) && python train.py data=digits schedule=cosine $rate
+
+The rate that it suggests is where to begin looking: with fewer steps it comes out higher, with more of them lower.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lrdecay.configuration import build, check, compose_all
-from lrdecay.console import relative
+from lrdecay.console import figure_path, relative
 from lrdecay.errors import ConfigError
 from lrdecay.messages import one_line_errors
 
@@ -26,12 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data, model, optimizer, …")
     parser.add_argument("--low", type=float, default=1e-6, help="the rate of the first step [%(default)g]")
-    parser.add_argument("--high", type=float, default=10.0, help="the rate of the last step [%(default)g]")
+    parser.add_argument("--high", type=float, help="the rate of the last step [10, linear: 0.1]")
     parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
     parser.add_argument("--mode", choices=("exponential", "linear"), default="exponential", help="how the rate grows")
     parser.add_argument("--output", type=Path, default=Path("outputs/find_lr.png"), help="the figure [%(default)s]")
     parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
     arguments = parser.parse_intermixed_args()
+    high = {"exponential": 10.0, "linear": 0.1}[arguments.mode] if arguments.high is None else arguments.high
     fixed = (*SHORT, f"trainer.max_steps={arguments.steps}", f"optimizer.lr={arguments.low!r}")
     configs = compose_all(CONF, [*arguments.overrides, *fixed])
     if len(configs) > 1:
@@ -45,18 +48,17 @@ def main() -> None:
     from lrdecay.record import write_atomically
     from lrdecay.run import make_module
 
-    require_range(arguments.low, arguments.high, arguments.steps)
+    require_range(arguments.low, high, arguments.steps)
     check(config)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     data: pl.LightningDataModule = build(config.data, "data")
     trainer: pl.Trainer = build(config.trainer, "trainer", callbacks=[Probe()], logger=False)
     module = make_module(config, data, trainer.strategy.root_device)
-    found = range_test(module, trainer, data, arguments.low, arguments.high, arguments.mode)
+    found = range_test(module, trainer, data, arguments.low, high, arguments.mode)
     speak = sys.stderr if arguments.apply else sys.stdout
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     names = [type(thing).__name__ for thing in (data, module.model, trainer.optimizers[0])]
     title = f"{data.name or names[0]}: {names[1]}, {names[2]}"
-    write_atomically(arguments.output, range_test_figure(found, title))
+    write_atomically(figure_path(arguments.output), range_test_figure(found, title))
     print(f"{title}: {found.verdict}", file=speak)
     print(relative(arguments.output), file=speak)
     if found.suggestion is None:

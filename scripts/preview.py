@@ -11,7 +11,7 @@ from pathlib import Path
 from rich import get_console
 
 from lrdecay.configuration import compose_all, data_name
-from lrdecay.console import plural, relative, say
+from lrdecay.console import figure_path, plural, relative, say
 from lrdecay.messages import one_line_errors
 from lrdecay.preview import rate_curve, table
 from lrdecay.record import write_atomically
@@ -32,22 +32,20 @@ def main() -> None:
         names = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
         drawn = [name for name in names if name not in (*FOLLOW_A_METRIC, "torch")]
         overrides = [f"schedule={','.join(drawn)}", *overrides]
-    configs = compose_all(CONF, overrides)
+    configs = compose_all(CONF, overrides, without=["seed"])
     curves = [rate_curve(label, config, arguments.steps_per_epoch) for label, config in configs]
 
     from lrdecay.figures import catalogue_figure, preview_figure  # matplotlib: not before a mistake is found
 
     draw = catalogue_figure if arguments.all else preview_figure
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw(curves)
-    write_atomically(arguments.output, figure)
+    write_atomically(figure_path(arguments.output), draw(curves))
     console = get_console()
     width = console.width if console.is_terminal else 120
     console.width = width
     console.print(table(curves, width))
-    horizon, config = curves[0].horizon, configs[0][1]
-    data = "" if arguments.steps_per_epoch else f" of {data_name(config).rpartition('.')[2]}"
-    say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{data}")
+    for horizon in {curve.horizon: None for curve in curves}:
+        data = "" if arguments.steps_per_epoch else f" of {data_name(configs[0][1]).rpartition('.')[2]}"
+        say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{data}")
     if any(config.get("scale") for _, config in configs):
         say("scale: drawn as 1; it follows a metric that only training has")
     say(relative(arguments.output))

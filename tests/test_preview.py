@@ -14,6 +14,7 @@ from lrdecay.record import read
 
 CONF = ROOT / "conf"
 PNG = b"\x89PNG"
+TORCH = "schedule.scheduler._target_=torch.optim.lr_scheduler"
 
 
 def preview(tmp_path, *arguments: str):
@@ -37,6 +38,20 @@ def test_the_whole_catalogue(tmp_path):
     files = {path.stem for path in (CONF / "schedule").glob("*.yaml")}
     assert drawn == files - {"plateau", "greedy", "torch"}
     assert (tmp_path / "sheet.png").read_bytes().startswith(PNG)
+
+
+def test_an_experiment_brings_its_own_schedules(tmp_path):
+    done = preview(tmp_path, "experiment=article", "data=digits", "trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr
+    drawn = [line.split()[0] for line in done.stdout.splitlines() if re.search("[▁▂▃▄▅▆▇█]", line)]
+    assert drawn == ["constant", "step", "exponential", "cosine"]
+
+
+def test_says_how_long_each_run_is(tmp_path):
+    done = preview(tmp_path, "data=digits", "schedule=cosine", "trainer.max_epochs=5,10")
+    assert re.search(r"^ +max_epochs=5 .* 90 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +max_epochs=10 .* 180 ", done.stdout, re.MULTILINE)
+    assert "90 steps, 18 an epoch of Digits\n180 steps, 18 an epoch of Digits" in done.stdout
 
 
 def test_loads_neither_torch_nor_data(tmp_path):
@@ -123,9 +138,16 @@ def test_a_line_of_blocks():
         (["schedule=torch"], "schedule.scheduler._target_=???: must be given"),
         (["schedule=["], "schedule=[: not an override"),
         (["--output", "/proc/nowhere/a.png"], "/proc/nowhere"),
+        (["--output", "figure.pdf"], "--output=figure.pdf: must be a file that ends in .png"),
+        (["--output", "."], "--output=.: must be a file that ends in .png"),
+        (["--steps-per-epoch", "0"], "--steps-per-epoch=0: must be an integer, at least 1"),
+        ([f"{TORCH}.ReduceLROnPlateau", "schedule.monitor=val/loss", "schedule.interval=epoch", "schedule=torch"],
+         "schedule.monitor=val/loss: the rates follow a metric that only training has"),
+        ([f"{TORCH}.OneCycleLR", "schedule=torch", "+schedule.scheduler.max_lr=1", "+schedule.scheduler.total_steps=9"],
+         "schedule.scheduler: Tried to step 10 times. The specified number of total steps is 9"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path, arguments, message):
     done = preview(tmp_path, "data=digits", *arguments)
     assert done.returncode == 1

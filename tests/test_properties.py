@@ -269,6 +269,18 @@ def test_a_power_law_may_begin_where_the_warmup_ends():
         assert Power(peak_until=length, warmup=length).factor(10, Horizon(100, 10)) == pytest.approx(1, abs=0.03)
 
 
+def test_a_shape_that_is_no_number_is_refused():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Broken(Schedule):
+        def shape(self, u, decay_steps, horizon):
+            return np.where(u == 7, np.nan, 1.0)
+
+    message = r"^factor=nan: must be a finite number, at step 7 of 100 under .*Broken\("
+    with pytest.raises(BadValue, match=message):
+        Broken().factor(range(20), Horizon(100, 10))
+    assert Broken().factor(6, Horizon(100, 10)) == 1
+
+
 def test_cycles_of_one_step_fit():
     factor = CosineRestarts(cycles=100, length_factor=1).factor(range(101), Horizon(100, 10))
     assert (factor[:100] == 1).all()

@@ -1,6 +1,8 @@
 """The README's Python is run, not trusted."""
 
+import math
 import os
+import random
 import re
 from dataclasses import dataclass
 
@@ -8,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_program
+from test_conformance import Pair, run
 
 from lrdecay.durations import Horizon
+from lrdecay.errors import BadValue
 from lrdecay.schedules import Schedule
 
 README = (ROOT / "README.md").read_text()
@@ -85,3 +89,10 @@ def test_a_schedule_of_ones_own():
     schedule = namespace["Logarithmic"](warmup=10)
     assert schedule.factor(10 + 9, Horizon(10 + 99, 10)) == pytest.approx(0.5)
     assert schedule.factor(10 + 99, Horizon(10 + 99, 10)) == 0
+    with pytest.raises(BadValue, match=r"^sharpness=0: must be a number in \(0, ∞\)"):
+        namespace["Logarithmic"](sharpness=0)
+    rows: list = []
+    helpers = {"run": run, "Pair": Pair, "math": math, "row": lambda name: rows.append}
+    exec(BLOCKS[3], namespace | helpers)
+    pair = rows[0](random.Random(1))
+    np.testing.assert_allclose(pair.ours, pair.theirs, rtol=1e-11, atol=1e-14)

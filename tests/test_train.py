@@ -196,6 +196,20 @@ class TestBeyondThePureSchedule:
         checkpoint = torch.load(only_run(tmp_path) / "checkpoints/last.ckpt", weights_only=True)
         assert checkpoint["scale"]["value"] <= scales[-1]
 
+    def test_a_scheduler_that_ends_too_early_is_one_line(self, train):
+        done = train(
+            *f"{TORCH}.OneCycleLR".split(), "+schedule.scheduler.max_lr=0.01",
+            "+schedule.scheduler.total_steps=10", "model=mlp", SHORT,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: schedule.scheduler: Tried to step 11 times")
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_a_schedule_that_changes_nothing_is_said(self, train):
+        done = train("schedule=step", "schedule.every=30ep", "model=mlp", SHORT)
+        assert done.returncode == 0
+        assert done.stderr.startswith("WARNING: schedule: the rate never changes in this run of 36 steps: Step(")
+
     def test_greedy_rises_while_the_training_loss_falls(self, train, tmp_path):
         assert train("schedule=greedy", "scale.metric=train/loss", "model=mlp", SHORT).returncode == 0
         epochs = record_of(tmp_path).epochs
@@ -541,7 +555,7 @@ MISTAKES = {
     "schedule=plateau +trainer.limit_val_batches=0": "scale.metric=val/loss: must be a metric that is logged; without",
     "schedule=torch": "schedule.scheduler._target_=???: must be given",
     f"{TORCH}.ExponentialLR": "schedule.scheduler: ExponentialLR.__init__() missing 1 required positional argument",
-    f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null: must be val/loss or val/acc for ReduceLROnPlateau",
+    f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null with interval=step: must be val/loss or val/acc, with",
     f"{TORCH}.StepLR scale=plateau": "scale: must be null with schedule=torch",
     "schedule.final=-1": "schedule.final=-1: must be a number in [0, 1]",
     "optimizer.lr=-1": "optimizer.lr=-1: must be a number above 0",

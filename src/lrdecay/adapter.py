@@ -1,7 +1,8 @@
 """Where a schedule meets an optimizer: what is set in its parameter groups, and when."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -146,7 +147,7 @@ class TorchSchedule:
             BadValue: it follows a metric, or cannot be made.
         """
         if self.monitor is not None:
-            raise BadValue(f"monitor={self.monitor}: must be null to draw the rates, which follow no metric then")
+            raise BadValue(f"monitor={self.monitor}: the rates follow a metric that only training has")
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9)
         scheduler = self.attach(optimizer)["scheduler"]
         rates = np.empty(horizon.total_steps)
@@ -154,7 +155,8 @@ class TorchSchedule:
             rates[step] = optimizer.param_groups[0]["lr"]
             optimizer.step()
             if self.interval == "step" or (step + 1) % horizon.steps_per_epoch == 0:
-                scheduler.step()
+                with scheduler_errors():
+                    scheduler.step()
         return rates
 
     def attach(self, optimizer: Optimizer) -> dict[str, Any]:
@@ -163,15 +165,23 @@ class TorchSchedule:
         Raises:
             BadValue: it cannot be made, or needs a metric and is given none.
         """
-        try:
+        with scheduler_errors():
             scheduler = self.scheduler(optimizer)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise BadValue(f"scheduler: {error}") from error
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            require(self.monitor is not None, "monitor", "null", "val/loss or val/acc for ReduceLROnPlateau")
-            require(self.interval == "epoch", "interval", self.interval, "epoch for ReduceLROnPlateau")
+            ready = self.monitor is not None and self.interval == "epoch"
+            allowed = "val/loss or val/acc, with interval=epoch, for ReduceLROnPlateau"
+            require(ready, "monitor", f"{self.monitor or 'null'} with interval={self.interval}", allowed)
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.interval}
         return settings | ({"monitor": self.monitor} if self.monitor else {})
+
+
+@contextmanager
+def scheduler_errors() -> Iterator[None]:
+    """Turns what a scheduler of other people's refuses into a `BadValue`."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise BadValue(f"scheduler: {error}") from error
 
 
 def is_schedule_free(optimizer: Optimizer | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -22,12 +23,13 @@ METRICS = ("val/acc", "val/loss")
 TRAINING_IMAGES = {"lrdecay.data.MNIST": 60_000, "lrdecay.data.Digits": 1_438}
 
 
-def compose_all(conf: Path, overrides: Sequence[str]) -> list[tuple[str, DictConfig]]:
+def compose_all(conf: Path, overrides: Sequence[str], without: Sequence[str] = ()) -> list[tuple[str, DictConfig]]:
     """Every configuration that a sweep over these overrides has, with a label of what varies.
 
     Args:
         conf: the folder of ``config.yaml``.
         overrides: as on the command line of ``train.py -m``.
+        without: keys that are not varied for an experiment, though its own sweep does.
 
     Returns:
         (label, configuration) pairs; a single one is labelled by its schedule.
@@ -36,16 +38,22 @@ def compose_all(conf: Path, overrides: Sequence[str]) -> list[tuple[str, DictCon
         HydraException: an override is none, or does not fit the configuration.
     """
     register_resolvers()
-    jobs, fixed = expand(overrides)
     configs = []
     with initialize_config_dir(str(conf), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        jobs, fixed = expand(overrides, loader)
+        params = compose("config", jobs[0], return_hydra_config=True).hydra.sweeper.params or {}
+        # An experiment carries its own sweep.
+        own = [f"{key}={value}" for key, value in params.items() if key not in without]
+        jobs, fixed = expand([*own, *overrides], loader)
         for job in jobs:
             config = compose("config", job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
-            label = " ".join(varied(job, fixed, choices)) or choices.schedule
+            parts = [part.partition("=") for part in varied(job, fixed, choices)]
+            label = " ".join(key.split(".")[-1] + equals + value for key, equals, value in parts)
             with read_write(config), open_dict(config):
                 del config["hydra"]
-            configs.append((label, config))
+            configs.append((label or choices.schedule, config))
     return configs
 
 
@@ -108,6 +116,8 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     """
     trainer = config.trainer
     fast = int(trainer.get("fast_dev_run", False))
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ConfigError(f"--steps-per-epoch={steps_per_epoch}: must be an integer, at least 1")
     batches = steps_per_epoch or _batches(config)
     limit = trainer.get("overfit_batches", 0) or trainer.get("limit_train_batches", 1.0)
     batches = min(batches, limit) if is_integer(limit) else int(batches * limit)

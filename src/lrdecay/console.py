@@ -2,11 +2,13 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import get_console
 
+from lrdecay.errors import ConfigError
 from lrdecay.record import Record
 
 if TYPE_CHECKING:
@@ -50,18 +52,36 @@ def result(record: Record) -> str:
     return " · ".join(f"{key} {format_metric(key, record.final.get(key))}" for key in keys)
 
 
+def named_schedule(choices: Mapping[str, str]) -> str:
+    """``cosine``, or ``cosine × plateau``; the schedule of that name is its scale already."""
+    schedule, scale = choices.get("schedule", ""), choices.get("scale", "None")
+    return schedule if scale in ("None", schedule) else f"{schedule} × {scale}"
+
+
+def figure_path(path: Path) -> Path:
+    """The path of a figure to be written, its folder made.
+
+    Raises:
+        ConfigError: it is a folder, or does not end in ``.png``.
+    """
+    if path.suffix != ".png" or path.is_dir():
+        raise ConfigError(f"--output={path}: must be a file that ends in .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     """What will be trained, in three lines."""
     choices = record.choices
     sizes = " / ".join(f"{count:,}" for count in record.sizes.values())
     images = f", {sizes} images to train / validate / test" if sizes else ""
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
-    scale = f" × {choices.get('scale')}" if config.get("scale") else ""
+    schedule = named_schedule(choices)
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
     length = plural(trainer.max_epochs, "epoch") if trainer.max_steps == -1 else plural(trainer.max_steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
-        f"[bold]{choices.get('schedule')}[/]{scale} · {choices.get('optimizer')}{rate} · "
+        f"[bold]{schedule}[/] · {choices.get('optimizer')}{rate} · "
         f"{choices.get('model')}, {record.parameters:,} parameters\n"
         f"{record.data}{images}{batch}, {length}\n"
         f"{record.device}{processes}, {trainer.precision}, {plural(record.threads, 'thread')}, seed {config.seed}"

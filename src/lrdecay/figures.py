@@ -45,12 +45,14 @@ def preview_figure(curves: Sequence[RateCurve]) -> bytes:
         shown = _corners(curve)
         epochs, rates = curve.steps[shown] / curve.horizon.steps_per_epoch, curve.rates[shown]
         label = f"{curve.label}: mean {curve.mean:.3g}, area {curve.area:.4g}"
-        linear.plot(epochs, rates, color=colour, linewidth=1.4, label=label)
-        logarithmic.plot(epochs, np.where(rates > 0, rates, np.nan), color=colour, linewidth=1.4)
+        style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "drawstyle": "steps-post"}
+        linear.plot(epochs, rates, label=label, **style)
+        logarithmic.plot(epochs, np.where(rates > 0, rates, np.nan), **style)
     linear.set(title="learning rate", ylim=(0, None))
     logarithmic.set(title="learning rate, logarithmic", yscale="log")
-    top = max(curve.rates.max() for curve in curves)
-    logarithmic.set_ylim(bottom=max(logarithmic.get_ylim()[0], top * 1e-6))
+    # The last steps to zero would push all others together.
+    lowest_peak = min(curve.rates.max() for curve in curves)
+    logarithmic.set_ylim(bottom=max(logarithmic.get_ylim()[0], lowest_peak * 1e-4))
     per_epoch = curves[0].horizon.steps_per_epoch
     for axes in (linear, logarithmic):
         _tidy(axes)
@@ -64,7 +66,7 @@ def preview_figure(curves: Sequence[RateCurve]) -> bytes:
 
 def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
     """A small picture of each learning rate over a run, and of its momentum where it has one, as PNG."""
-    columns = min(6, len(curves))
+    columns = min((5, 6, 7), key=lambda count: (-len(curves) % count, -count))  # as few empty places as can be
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(2.1 * columns, 1.55 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
@@ -74,8 +76,8 @@ def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
             continue
         shown = _corners(curve)
         share = curve.steps[shown] / max(curve.horizon.total_steps - 1, 1)
-        axes.fill_between(share, curve.rates[shown], color=COLOURS[2], alpha=0.15, linewidth=0)
-        axes.plot(share, curve.rates[shown], color=COLOURS[2], linewidth=1.4)
+        axes.fill_between(share, curve.rates[shown], color=COLOURS[2], alpha=0.15, linewidth=0, step="post")
+        axes.plot(share, curve.rates[shown], color=COLOURS[2], linewidth=1.4, drawstyle="steps-post")
         if curve.momentum is not None:
             momentum = axes.twinx()
             momentum.plot(share, curve.momentum[shown], color=COLOURS[3], linewidth=1, linestyle="--")

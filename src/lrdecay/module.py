@@ -1,6 +1,7 @@
 """The LightningModule: network, optimizer and schedule."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,11 +14,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of
+from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of, scheduler_errors
 from lrdecay.durations import Horizon
 from lrdecay.errors import ConfigError, DivergedError, within
 from lrdecay.placement import Schedule
 from lrdecay.scales import Scale
+from lrdecay.schedules import Constant
+
+log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -112,7 +116,23 @@ class Classifier(pl.LightningModule):
             if isinstance(self.schedule, TorchSchedule):
                 return {"optimizer": optimizer, "lr_scheduler": self.schedule.attach(optimizer)}
             self._rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
+            self._warn_of_a_fixed_rate()
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._rates.scheduler, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if self._rates is not None:
+            scheduler.step()
+            return
+        with within("schedule"), scheduler_errors():
+            super().lr_scheduler_step(scheduler, metric)
+
+    def _warn_of_a_fixed_rate(self) -> None:
+        assert isinstance(self.schedule, Schedule)
+        assert self.horizon is not None
+        last = self.horizon.total_steps - 1
+        factors = self.schedule.factor(np.linspace(0, last, 1001).astype(int), self.horizon)
+        if last and not isinstance(self.schedule, Constant) and np.ptp(factors) == 0:
+            log.warning("schedule: the rate never changes in this run of %d steps: %r", last + 1, self.schedule)
 
     def _check_scale(self) -> None:
         if self.scale is None:

@@ -55,6 +55,7 @@ class Schedule(ABC):
     step to step: any t costs the same, and nothing drifts. With D = 0 there is nothing to decay over.
 
     A curve goes from 1 at 0 to 0 at 1: ``linear`` 1 − q, ``cosine`` ½(1 + cos πq), ``sqrt`` 1 − √q, ``square`` 1 − q².
+    Cool-down is for a decay that has not come to the floor by itself: after a cosine it is a time at the floor.
 
     Args:
         warmup: length W of the warm-up; T includes it.
@@ -63,7 +64,7 @@ class Schedule(ABC):
         hold: length H of the plateau after the warm-up.
         cooldown: length C of the end of the run, in which the factor goes from what it is to `final`.
         cooldown_curve: one of the curves; 1 − √q was the best in arXiv 2405.18392.
-        final: floor of the decay as a ratio of η₀, in [0, 1].
+        final: the part of η₀ that does not decay, in [0, 1]; so the floor of a shape that falls to 0.
         sample_every: the factor changes only at multiples of this, longer than 0; ``"1ep"``
             gives the rates of a callback, or of ``scheduler.step()``, once an epoch.
         momentum: (low, high), in [0, 1): the optimizer's momentum, or Adam's β₁, goes against the rate, as in
@@ -89,12 +90,12 @@ class Schedule(ABC):
     def __post_init__(self) -> None:
         for key in ("warmup", "hold", "cooldown"):
             Duration.parse(getattr(self, key), key)
-        self._require_positive_duration("sample_every")
-        self._require_number("warmup_from", at_least=0, at_most=1)
-        self._require_number("final", at_least=0, at_most=1)
-        self._require_choice("warmup_curve", CURVES)
-        self._require_choice("cooldown_curve", CURVES)
-        self._require_choice("weight_decay", ("coupled", "constant"))
+        self.require_positive_duration("sample_every")
+        self.require_number("warmup_from", at_least=0, at_most=1)
+        self.require_number("final", at_least=0, at_most=1)
+        self.require_choice("warmup_curve", CURVES)
+        self.require_choice("cooldown_curve", CURVES)
+        self.require_choice("weight_decay", ("coupled", "constant"))
         if self.momentum is not None:
             allowed = "two numbers [low, high] with 0 ≤ low ≤ high < 1, or null"
             ends = self._as_tuple("momentum", allowed)
@@ -132,6 +133,7 @@ class Schedule(ABC):
         factor = self.final + (1 - self.final) * height
         if rising.any():
             factor = np.where(rising, self.warmup_from + (1 - self.warmup_from) * height, factor)
+        self._require_finite(factor, np.atleast_1d(step), horizon)
         return factor if np.shape(step) else float(factor[0])
 
     @overload
@@ -180,6 +182,13 @@ class Schedule(ABC):
             height = np.where(rising, CURVES[self.warmup_curve](1 - p), height)
         return rising, height
 
+    def _require_finite(self, factor: Array, step: NDArray, horizon: Horizon) -> None:
+        """A shape of one's own may divide by zero; better said than trained with."""
+        finite = np.isfinite(factor)
+        if not finite.all():
+            where = f"at step {step[~finite][0]} of {horizon.total_steps} under {self!r}"
+            raise BadValue(f"factor={factor[~finite][0]}: must be a finite number, {where}")
+
     def _sampled(self, t: NDArray[np.int64], horizon: Horizon) -> NDArray[np.int64]:
         """The first step at or after the last multiple of `sample_every`."""
         every = Duration.parse(self.sample_every).length(horizon)
@@ -198,14 +207,16 @@ class Schedule(ABC):
         object.__setattr__(self, key, tuple(value))
         return tuple(value)
 
-    def _require_positive_duration(self, key: str) -> None:
+    def require_positive_duration(self, key: str) -> None:
+        """The field is a duration longer than 0."""
         given = getattr(self, key)
         require(Duration.parse(given, key).value > 0, key, given, "longer than 0")
 
-    def _require_choice(self, key: str, choices: Sequence[str] | dict[str, Any]) -> None:
+    def require_choice(self, key: str, choices: Sequence[str] | dict[str, Any]) -> None:
+        """The field is one of them."""
         require(getattr(self, key) in tuple(choices), key, getattr(self, key), f"one of {', '.join(choices)}")
 
-    def _require_number(self, key: str, *, at_least: float, at_most: float = np.inf, above: bool = False) -> None:
+    def require_number(self, key: str, *, at_least: float, at_most: float = np.inf, above: bool = False) -> None:
         """The field is a finite number in [at_least, at_most]; `above` leaves out the lower end."""
         value = getattr(self, key)
         upper = f"{at_most:g}]" if at_most < np.inf else "∞)"

@@ -1,5 +1,6 @@
 """Learning rates over a run, before it is trained: from a configuration, without data and without torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,12 +79,24 @@ def sparkline(values: np.ndarray, width: int) -> str:
 def table(curves: list[RateCurve], width: int) -> Table:
     """A line for each curve: its shape, and where it starts, peaks and ends."""
     grid = Table(box=SIMPLE_HEAD)
-    grid.add_column("schedule", overflow="fold")
+    grid.add_column("", overflow="fold")
     grid.add_column("rate over the run", no_wrap=True)
-    for column in ("first", "peak", "last", "mean", "area"):
-        grid.add_column(column, justify="right", no_wrap=True)
-    room = max(12, width - 58 - min(24, max(len(curve.label) for curve in curves)))
+    numbers: dict[str, Callable[[RateCurve], float]] = {
+        "steps": lambda curve: curve.horizon.total_steps,
+        "first": lambda curve: curve.rates[0],
+        "peak": lambda curve: curve.rates.max(),
+        "last": lambda curve: curve.rates[-1],
+        "mean": lambda curve: curve.mean,
+        "area": lambda curve: curve.area,
+    }
+    if len({curve.horizon for curve in curves}) == 1:
+        del numbers["steps"]
+    if width < 100:
+        numbers = {name: number for name, number in numbers.items() if name not in ("first", "mean")}
+    for name in numbers:
+        grid.add_column(name, justify="right", no_wrap=True)
+    room = max(12, width - 6 - 11 * len(numbers) - min(30, max(len(curve.label) for curve in curves)))
     for curve in curves:
-        numbers = (curve.rates[0], curve.rates.max(), curve.rates[-1], curve.mean, curve.area)
-        grid.add_row(curve.label, sparkline(curve.rates, room), *(f"{number:.3g}" for number in numbers))
+        cells = [f"{number(curve):.4g}" for number in numbers.values()]
+        grid.add_row(curve.label, sparkline(curve.rates, room), *cells)
     return grid

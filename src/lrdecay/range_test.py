@@ -140,10 +140,12 @@ def judge(rates: np.ndarray, losses: np.ndarray, mode: str = "exponential") -> R
         why = "the model or the data are at fault, not the rate"
         return replace(found, verdict=f"the loss is {losses[0]} at the first step already: {why}")
     if finite < 2 * WINDOW:
-        return replace(found, verdict=f"the loss is no number after {finite} steps: begin lower than {rates[0]:g}")
+        why = f"at the rate {rates[finite]:.2g}, after {finite} steps of growing"
+        return replace(found, verdict=f"the loss is no number {why}: choose lower rates, with --low and --high")
     smoothed = gaussian_filter1d(median_filter(losses[:finite], WINDOW, mode="nearest"), max(1, len(rates) / 50))
     lowest = int(np.argmin(smoothed))
-    first = float(np.median(smoothed[: max(WINDOW, finite // 20)]))
+    # The first loss is that of the untrained weights, even where the first steps make it explode.
+    first = min(losses[0], float(np.median(smoothed[: max(WINDOW, finite // 20)])))
     found = replace(found, smoothed=smoothed)
     if lowest == 0 or first - smoothed[lowest] < FLAT * abs(first):
         span = f"from {rates[0]:g} to {rates[finite - 1]:g}"

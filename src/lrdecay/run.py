@@ -153,7 +153,7 @@ def finish(run: Run) -> float:
     if trainer.is_global_zero:
         from lrdecay.figures import rate_figure  # matplotlib: not before the training
 
-        figure = rate_figure(record.rates, record.steps_per_epoch, record.choices["schedule"])
+        figure = rate_figure(record.rates, record.steps_per_epoch, console.named_schedule(record.choices))
         write_atomically(record.directory / "lr.png", figure)
         record.status = "completed"
         record.write()

@@ -50,8 +50,8 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive_duration("every")
-        self._require_number("gamma", at_least=0, at_most=1, above=True)
+        self.require_positive_duration("every")
+        self.require_number("gamma", at_least=0, at_most=1, above=True)
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         return np.power(self.gamma, periods(u, self._length("every", horizon)).astype(np.float64))
@@ -78,7 +78,7 @@ class MultiStep(Schedule):
         milestones = self._as_tuple("milestones", 'a list of durations, such as ["50%", "75%"]')
         for milestone in milestones:
             Duration.parse(milestone, "milestones")
-        self._require_number("gamma", at_least=0, at_most=1, above=True)
+        self.require_number("gamma", at_least=0, at_most=1, above=True)
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
@@ -118,7 +118,7 @@ class Piecewise(Schedule):
             require(pair and is_number(point[1]) and point[1] >= 0, "points", list(points), allowed)
             Duration.parse(point[0], "points")
         object.__setattr__(self, "points", tuple(map(tuple, points)))
-        self._require_choice("curve", ("linear", "cosine", "constant"))
+        self.require_choice("curve", ("linear", "cosine", "constant"))
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
@@ -160,8 +160,8 @@ class Exponential(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("rate", at_least=0)
-        self._require_positive_duration("per")
+        self.require_number("rate", at_least=0)
+        self.require_positive_duration("per")
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         return np.exp(-self.rate * u / float(self._length("per", horizon)))
@@ -181,8 +181,8 @@ class InverseTime(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("rate", at_least=0)
-        self._require_positive_duration("per")
+        self.require_number("rate", at_least=0)
+        self.require_positive_duration("per")
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         return 1 / (1 + self.rate * u / float(self._length("per", horizon)))
@@ -203,7 +203,7 @@ class InverseSqrt(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive_duration("timescale")
+        self.require_positive_duration("timescale")
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         s = float(self._length("timescale", horizon))
@@ -227,8 +227,8 @@ class Power(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive_duration("peak_until")
-        self._require_number("exponent", at_least=-np.inf, at_most=0)
+        self.require_positive_duration("peak_until")
+        self.require_number("exponent", at_least=-np.inf, at_most=0)
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
@@ -259,8 +259,8 @@ class Polynomial(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("power", at_least=0, above=True)
-        self._require_number("k", at_least=0, above=True)
+        self.require_number("power", at_least=0, above=True)
+        self.require_number("k", at_least=0, above=True)
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         return _power(1 - _power(_progress(u, decay_steps), self.k), self.power)
@@ -285,8 +285,8 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("k", at_least=0, above=True)
-        self._require_number("power", at_least=0, above=True)
+        self.require_number("k", at_least=0, above=True)
+        self.require_number("power", at_least=0, above=True)
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         cosine = (1 + np.cos(np.pi * _power(_progress(u, decay_steps), self.k))) / 2
@@ -314,8 +314,8 @@ class CosineRestarts(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(is_integer(self.cycles) and self.cycles >= 1, "cycles", self.cycles, "an integer, at least 1")
-        self._require_number("length_factor", at_least=0, above=True)
-        self._require_number("peak_factor", at_least=0, at_most=1, above=True)
+        self.require_number("length_factor", at_least=0, above=True)
+        self.require_number("peak_factor", at_least=0, at_most=1, above=True)
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
@@ -366,10 +366,10 @@ class Cyclic(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_positive_duration("up")
-        self._require_positive_duration("down")
-        self._require_choice("mode", ("triangular", "triangular2", "exp_range"))
-        self._require_number("gamma", at_least=0, at_most=1, above=True)
+        self.require_positive_duration("up")
+        self.require_positive_duration("down")
+        self.require_choice("mode", ("triangular", "triangular2", "exp_range"))
+        self.require_number("gamma", at_least=0, at_most=1, above=True)
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
@@ -409,8 +409,8 @@ class Tanh(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_number("lower", at_least=-20, at_most=20)
-        self._require_number("upper", at_least=-20, at_most=20)
+        self.require_number("lower", at_least=-20, at_most=20)
+        self.require_number("upper", at_least=-20, at_most=20)
         # Nearer ends, or two in the flat of the tail, would divide rounding errors by each other.
         apart = np.tanh(self.upper) - np.tanh(self.lower) >= 1e-3
         require(bool(apart), "lower", self.lower, f"below upper={self.upper}, with tanh at least 0.001 lower there")

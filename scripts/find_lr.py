@@ -18,9 +18,11 @@ from lrdecay.errors import ConfigError
 from lrdecay.messages import one_line_errors
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+# One process, and nothing but training batches. (A range test in several processes would have to agree when to stop.)
 SHORT = (
-    "logger=none", "callbacks=none", "trainer.max_epochs=-1", "++trainer.log_every_n_steps=0",
-    "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.min_epochs=null",
+    "trainer.max_epochs=-1", "++trainer.min_epochs=null", "++trainer.log_every_n_steps=0",
+    "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.fast_dev_run=false",
+    "++trainer.profiler=null", "++trainer.devices=1", "++trainer.strategy=auto", "++trainer.num_nodes=1",
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def main() -> None:
         names = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
         drawn = [name for name in names if name not in (*FOLLOW_A_METRIC, "torch")]
         overrides = [f"schedule={','.join(drawn)}", *overrides]
-    configs = compose_all(CONF, overrides, without=["seed"])
+    configs = compose_all(CONF, overrides, experiments=True)
     curves = [rate_curve(label, config, arguments.steps_per_epoch) for label, config in configs]
 
     from lrdecay.figures import catalogue_figure, preview_figure  # matplotlib: not before a mistake is found

@@ -64,6 +64,26 @@ def test_weight_decay_with_the_rate_or_beside_it(kind):
     assert weight.item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_constant_weight_decay_goes_on_after_a_resume():
+    """Loading its state gives an optimizer new parameter groups."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
+    rates = Rates(optimizer, Constant(warmup=10, weight_decay="constant"), Horizon(20, 1))
+    for _ in range(5):
+        weight.grad = torch.zeros_like(weight)
+        optimizer.step()
+        rates.scheduler.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    rates.before_step(5)
+    assert optimizer.param_groups[0]["weight_decay"] == pytest.approx(1.0)
+
+
+def test_a_momentum_that_begins_at_zero_needs_a_buffer_that_is_made_later():
+    optimizer = torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))], momentum=0.9)
+    with pytest.raises(BadValue, match=r"^momentum=\[0, 0.9\]: must be above 0 with RMSprop"):
+        Rates(optimizer, Cosine(momentum=(0, 0.9)), Horizon(20, 1))
+
+
 def test_a_rate_of_zero_has_no_weight_decay():
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)

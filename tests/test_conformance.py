@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from hydra.utils import instantiate
 from numpy.testing import assert_allclose
 
 from lrdecay import schedules
+from lrdecay.configuration import compose_all
 from lrdecay.durations import Horizon
 from lrdecay.placement import Schedule
 from lrdecay.schedules import (
@@ -773,6 +776,67 @@ def _(rng):
     fall = [law[-1] * (cooldown - i) / cooldown for i in range(1, cooldown + 1)]
     ours = Power(warmup=warmup, peak_until=knee, exponent=exponent, cooldown=cooldown)
     return Pair(run(ours, total), np.array([*rise, *law, *fall]), ours)
+
+
+# Presets: the files in conf/schedule as they stand, in a run of 1,000 steps ----------------------------------------
+
+
+def flat_cosine(t: float) -> float:
+    """fastai's ``fit_flat_cos``: ``pct_start=0.75, div_final=1e5``."""
+    return 1.0 if t < 0.75 else 1e-5 + (1 - 1e-5) * (1 + math.cos(math.pi * (t - 0.75) / 0.25)) / 2
+
+
+def one_cycle_defaults(optimizer):
+    """Its phases end a step early, at share·T' − 1."""
+    return lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=1001, pct_start=301 / 1001)
+
+
+def wsd(warmup: int, cooldown: int, decay: str) -> np.ndarray:
+    return transformers_run("get_wsd_schedule", 1001, warmup, cooldown, 1000, decay_type=decay)
+
+
+PRESETS: dict[str, Callable[[], Any]] = {
+    "onecycle": lambda: torch_run(one_cycle_defaults, 1001),
+    "cyclic": lambda: torch_run(lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0, 100), 1001),
+    "wsd": lambda: wsd(50, 200, "1-sqrt"),
+    "trapezoid": lambda: wsd(200, 200, "linear"),
+    "knee": lambda: wsd(0, 500, "linear"),
+    "flat_cosine": lambda: [flat_cosine(step / 1000) for step in range(1001)],
+    "noam": lambda: transformers_run("get_inverse_sqrt_schedule", 1001, 100),
+    "k_decay": lambda: timm_run("PolyLRScheduler", 1001, t_initial=1000, power=1.0, k_decay=3.0),
+    "linear": lambda: transformers_run("get_linear_schedule_with_warmup", 1001, 0, 1000),
+    "linear_warmup": lambda: transformers_run("get_linear_schedule_with_warmup", 1001, 50, 1000),
+    "cosine_warmup": lambda: transformers_run("get_cosine_schedule_with_warmup", 1001, 50, 1000),
+    "polynomial": lambda: transformers_run("get_polynomial_decay_schedule_with_warmup", 1001, 0, 1000, 0.0, 2.0),
+    "cosine_restarts": lambda: [*torch_run(restarts, 1000), 0.0],
+    "power": lambda: [
+        step / 20 if step < 20 else min(1, (step / 100) ** -0.51) if step < 900 else 9**-0.51 * (1000 - step) / 100
+        for step in range(1001)
+    ],
+}
+
+
+def restarts(optimizer):
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 100, 2)
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_what_its_name_says(name):
+    total = 700 if name == "cosine_restarts" else 1000
+    ((_, config),) = compose_all(ROOT / "conf", [f"schedule={name}"])
+    ours = instantiate(config.schedule, _convert_="all").factor(np.arange(total + 1), Horizon(total, 50))
+    theirs = np.array(PRESETS[name]())
+    theirs = [*theirs[:total], 0.0] if name == "cosine_restarts" else theirs
+    assert_allclose(ours, theirs, rtol=1e-11, atol=1e-14)
+
+
+def test_the_momentum_of_the_presets_is_torchs():
+    makers = {"onecycle": one_cycle_defaults, "cyclic": lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0, 100)}
+    for name, make in makers.items():
+        ((_, config),) = compose_all(ROOT / "conf", [f"schedule={name}"])
+        ours = instantiate(config.schedule, _convert_="all").momentum_at(np.arange(1001), Horizon(1000, 50))
+        assert_allclose(ours, torch_run(make, 1001, momentum=True), rtol=1e-11)
 
 
 # ------------------------------------------------------------------------------------------------------------------

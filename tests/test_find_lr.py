@@ -48,7 +48,7 @@ class TestJudgement:
         found = judge(np.array([0.1, 0.2, 0.4, 0.8]), np.array([2.3, 2.3, np.inf, np.nan]))
         assert found.suggestion is None
         assert found.verdict == (
-            "the loss is no number at the rate 0.4, after 2 steps of growing: choose lower rates, with --low and --high"
+            "the loss has exploded at the rate 0.2, after 2 steps of growing: choose lower rates, with --low and --high"
         )
 
     def test_a_loss_that_falls_only_from_its_own_explosion(self):
@@ -144,10 +144,23 @@ class TestScript:
         assert f"lr {float(found.stdout.split('=')[1]):g}" in done.stdout
 
     @pytest.mark.parametrize(
+        "odd",
+        [["trainer=ddp_cpu"], ["experiment=demo"], ["debug=profile"], ["schedule=greedy", "scale.metric=val/acc"],
+         ["logger=wandb", "logger.wandb.offline=true"], ["debug=fast_dev_run"]],
+        ids=" ".join,
+    )  # fmt: skip
+    def test_takes_the_configuration_of_any_training(self, tmp_path, odd):
+        plain, other = (self.find(tmp_path, "model=mlp", "--steps", "60", "--apply", *more) for more in ([], odd))
+        assert other.returncode == 0, other.stderr
+        rates = [float(done.stdout.removeprefix("optimizer.lr=")) for done in (plain, other)]
+        assert rates[0] == rates[1] or odd == ["experiment=demo"]
+
+    @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             (["--low", "1e-12", "--high", "1e-10"], "lowers the loss by 5%: widen the range"),
             (["optimizer=sgd", "--low", "1e6", "--high", "1e10"], "after 2 steps of growing: choose lower rates"),
+            (["optimizer=sgd", "--low", "3", "--high", "1e6"], "steps of growing: choose lower rates"),
         ],
     )
     def test_says_why_there_is_nothing_to_suggest(self, tmp_path, arguments, words):

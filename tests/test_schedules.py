@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 
 from lrdecay import schedules
 from lrdecay.configuration import compose_all
-from lrdecay.durations import Horizon
-from lrdecay.schedules import Constant, Cosine, Exponential, Schedule, Step
+from lrdecay.durations import Duration, Horizon
+from lrdecay.schedules import Constant, Cosine, Cyclic, Exponential, Schedule, Step
 
 # The article's run: 48,000 images in batches of 64, 20 epochs.
 ARTICLE = Horizon(total_steps=15000, steps_per_epoch=750)
@@ -46,6 +46,20 @@ class TestFormulas:
         steps = np.arange(1234)
         drops = 1 + np.flatnonzero(np.diff(Step(every=every).factor(steps, horizon)))
         assert drops.tolist() == [math.ceil(k * exact) for k in range(1, 100) if k * exact < 1234]
+
+    @pytest.mark.parametrize("every", ["0.3333333333333333ep", "7.142857142857143%", "33.333333333333336%"])
+    def test_lengths_of_many_digits_do_not_overflow(self, every):
+        horizon, steps = Horizon(total_steps=15_000, steps_per_epoch=751), np.arange(15_001)
+        period = Duration.parse(every).length(horizon)
+        drops = [math.floor(t / period) for t in steps.tolist()]
+        assert_allclose(Step(every=every, gamma=0.9).factor(steps, horizon), 0.9 ** np.array(drops), **EXACT)
+        sampled = [math.ceil(math.floor(t / period) * period) for t in steps.tolist()]
+        assert_allclose(
+            Exponential(rate=1e-4, per=1, sample_every=every).factor(steps, horizon), np.exp(-1e-4 * np.array(sampled))
+        )
+        triangle = Cyclic(up=every, down=every).factor(steps, horizon)
+        assert 0 <= triangle.min() < 0.01
+        assert 0.99 < triangle.max() <= 1
 
     def test_a_rate_per_part_of_a_step(self):
         horizon = Horizon(total_steps=1500, steps_per_epoch=75)
@@ -159,10 +173,6 @@ def test_needs_nothing_but_numpy():
 
 class TestConfiguration:
     """The files in ``conf/schedule``."""
-
-    CLASSES = {cls for cls in vars(schedules).values() if isinstance(cls, type) and issubclass(cls, Schedule)} - {
-        Schedule
-    }
 
     def configs(self) -> dict:
         names = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))

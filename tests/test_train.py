@@ -205,6 +205,15 @@ class TestBeyondThePureSchedule:
         assert done.stderr.startswith("error: schedule.scheduler: Tried to step 11 times")
         assert len(done.stderr.splitlines()) == 1
 
+    def test_with_a_scale_against_without(self, train, tmp_path):
+        done = train("-m", "schedule=constant", "scale=none,plateau", "scale.patience=0", "model=mlp", SHORT, "name=s")
+        assert done.returncode == 1  # none has no patience
+        done = train("-m", "schedule=constant", "scale=none,plateau", "model=mlp", SHORT, "name=scales")
+        assert done.returncode == 0, done.stderr
+        folders = sorted(path.name for path in (tmp_path / "outputs/sweeps/scales").iterdir() if path.is_dir())
+        assert folders == ["01_none", "02_plateau"]
+        assert "digits: 2 runs in 2 groups" in done.stdout
+
     def test_a_schedule_that_changes_nothing_is_said(self, train):
         done = train("schedule=step", "schedule.every=30ep", "model=mlp", SHORT)
         assert done.returncode == 0
@@ -525,6 +534,7 @@ class TestSweep:
 
 
 TORCH = "schedule=torch schedule.scheduler._target_=torch.optim.lr_scheduler"
+RARELY = "ReduceLROnPlateau schedule.monitor=val/loss schedule.interval=epoch trainer.check_val_every_n_epoch=2"
 MISTAKES = {
     "schedule=sawtooth": f"schedule=sawtooth: must be one of {', '.join(CATALOGUE)}",
     "optimizer=lion": "optimizer=lion: must be one of adagrad, adam, adamw, momentum, nesterov, rmsprop, "
@@ -551,11 +561,15 @@ MISTAKES = {
     "scale=plateau scale.metric=f1": "scale.metric=f1: must be one of val/loss, val/acc, train/loss, train/acc",
     "scale=plateau scale.factor=1.5": "scale.factor=1.5: must be a number in (0, 1)",
     "scale=greedy scale.window=0": "scale.window=0: must be an integer, at least 1",
-    "scale=sinus": "scale=sinus: must be one of greedy, plateau",
+    "scale=sinus": "scale=sinus: must be one of greedy, none, plateau",
     "schedule=plateau +trainer.limit_val_batches=0": "scale.metric=val/loss: must be a metric that is logged; without",
     "schedule=torch": "schedule.scheduler._target_=???: must be given",
     f"{TORCH}.ExponentialLR": "schedule.scheduler: ExponentialLR.__init__() missing 1 required positional argument",
     f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null with interval=step: must be val/loss or val/acc, with",
+    f"{TORCH}.ExponentialLR +schedule.scheduler.gamma=0.9 schedule.monitor=val/loss": "schedule.monitor=val/loss: must",
+    f"{TORCH}.{RARELY}": "schedule.monitor=val/loss: must be measured in every epoch",
+    "+scale.foo=3": "scale: must be one of its choices or a class of that kind, not dict",
+    "+trainer.limit_train_batches=2.5": "trainer.limit_train_batches=2.5: must be an integer of at least 0, a part",
     f"{TORCH}.StepLR scale=plateau": "scale: must be null with schedule=torch",
     "schedule.final=-1": "schedule.final=-1: must be a number in [0, 1]",
     "optimizer.lr=-1": "optimizer.lr=-1: must be a number above 0",

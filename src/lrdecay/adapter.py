@@ -56,9 +56,7 @@ class Rates:
         if schedule.momentum is not None:
             _require_momentum(optimizer, schedule)
             self._momentum = stepwise(lambda steps: schedule.momentum_at(steps, horizon))
-        self._decaying_groups: list[dict[str, Any]] = []
-        if schedule.weight_decay == "constant":
-            self._decaying_groups = _groups_with_decoupled_decay(optimizer)
+        self._constant_decay = schedule.weight_decay == "constant" and _note_weight_decay(optimizer)
         factor = stepwise(lambda steps: schedule.factor(steps, horizon))
         self._multiplier = factor if scale is None else lambda step: factor(step) * scale.value
         self.scheduler = LambdaLR(optimizer, self._multiplier)
@@ -66,16 +64,16 @@ class Rates:
     @property
     def more_than_rates(self) -> bool:
         """Whether there is anything for `before_step` to do."""
-        return self._momentum is not None or bool(self._decaying_groups)
+        return self._momentum is not None or self._constant_decay
 
     def before_step(self, step: int) -> None:
         """Sets what belongs to this step beside the rate, which the scheduler has set already."""
         if self._momentum is not None:
             for group in self.optimizer.param_groups:
                 _set_momentum(group, self._momentum(step))
-        for group in self._decaying_groups:
+        for group in self.optimizer.param_groups if self._constant_decay else ():
             # The optimizer multiplies it by the rate. Where the rate is 0 there is nothing to set it by, nor a step.
-            if group["lr"] > 0:
+            if group["lr"] > 0 and "initial_weight_decay" in group:
                 group["weight_decay"] = group["initial_weight_decay"] * (group["initial_lr"] / group["lr"])
 
     def rescale(self) -> None:
@@ -102,20 +100,25 @@ def _require_momentum(optimizer: Optimizer, schedule: Schedule) -> None:
     allowed = f"null with {name}, which has no momentum here; or take an optimizer that has, such as optimizer=momentum"
     shown = list(schedule.momentum or ())
     require(all(map(momentum_of, optimizer.param_groups)), "momentum", shown, allowed)
+    starts = "betas" in optimizer.param_groups[0] or isinstance(optimizer, torch.optim.SGD) or shown[0] > 0
+    # They make the buffer for it at the first step only.
+    require(starts, "momentum", shown, f"above 0 with {name}")
     # Its averages are weighted by a momentum that must not change.
     require(not is_schedule_free(optimizer), "momentum", shown, f"null with {name}")
 
 
-def _groups_with_decoupled_decay(optimizer: Optimizer) -> list[dict[str, Any]]:
+def _note_weight_decay(optimizer: Optimizer) -> bool:
+    """Keeps in each parameter group the weight decay that it began with; whether there is any."""
     groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
     for group in groups:
         if not group.get("decoupled_weight_decay"):
+            name = type(optimizer).__name__
             raise BadValue(
-                f"weight_decay=constant: must be coupled with {type(optimizer).__name__}, which adds the weight decay "
-                "to the gradient; or take optimizer=adamw"
+                f"weight_decay=constant: must be coupled with {name}, whose weight decay is not marked as decoupled "
+                "from the gradient; or take optimizer=adamw"
             )
         group["initial_weight_decay"] = group["weight_decay"]
-    return groups
+    return bool(groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +174,18 @@ class TorchSchedule:
             ready = self.monitor is not None and self.interval == "epoch"
             allowed = "val/loss or val/acc, with interval=epoch, for ReduceLROnPlateau"
             require(ready, "monitor", f"{self.monitor or 'null'} with interval={self.interval}", allowed)
+        elif isinstance(scheduler, LRScheduler):
+            require(self.monitor is None, "monitor", self.monitor, f"null with {type(scheduler).__name__}")
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self.interval}
-        return settings | ({"monitor": self.monitor} if self.monitor else {})
+        return settings | ({"monitor": self.monitor, "reduce_on_plateau": True} if self.monitor else {})
+
+    def __repr__(self) -> str:
+        made = self.scheduler
+        if not isinstance(made, functools.partial):
+            return f"TorchSchedule({made})"
+        # No address of a function, which differs from process to process.
+        arguments = ", ".join(f"{key}={value!r}" for key, value in sorted(made.keywords.items()))
+        return f"TorchSchedule({made.func.__module__}.{made.func.__qualname__}({arguments}), {self.interval})"
 
 
 @contextmanager

@@ -127,8 +127,8 @@ def _labels(firsts: Sequence[Record]) -> list[str]:
     labels = []
     for record, own in zip(firsts, settings, strict=True):
         choices = [record.choices.get(name, "?") for name in varied]
-        # A choice of null adds nothing, and schedule=plateau chooses scale=plateau itself.
-        parts = list(dict.fromkeys(choice for choice in choices if choice != "None"))
+        # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
+        parts = list(dict.fromkeys(choice for choice in choices if choice not in ("none", "?")))
         for key in sorted({key for other in settings for key in other}):
             name = key.split(".")[0]
             rivals = [

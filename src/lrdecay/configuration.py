@@ -23,13 +23,13 @@ METRICS = ("val/acc", "val/loss")
 TRAINING_IMAGES = {"lrdecay.data.MNIST": 60_000, "lrdecay.data.Digits": 1_438}
 
 
-def compose_all(conf: Path, overrides: Sequence[str], without: Sequence[str] = ()) -> list[tuple[str, DictConfig]]:
+def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False) -> list[tuple[str, DictConfig]]:
     """Every configuration that a sweep over these overrides has, with a label of what varies.
 
     Args:
         conf: the folder of ``config.yaml``.
         overrides: as on the command line of ``train.py -m``.
-        without: keys that are not varied for an experiment, though its own sweep does.
+        experiments: whether the sweep that an experiment carries counts too, but for its seeds.
 
     Returns:
         (label, configuration) pairs; a single one is labelled by its schedule.
@@ -42,10 +42,10 @@ def compose_all(conf: Path, overrides: Sequence[str], without: Sequence[str] = (
     with initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         jobs, fixed = expand(overrides, loader)
-        params = compose("config", jobs[0], return_hydra_config=True).hydra.sweeper.params or {}
-        # An experiment carries its own sweep.
-        own = [f"{key}={value}" for key, value in params.items() if key not in without]
-        jobs, fixed = expand([*own, *overrides], loader)
+        if experiments:
+            params = compose("config", jobs[0], return_hydra_config=True).hydra.sweeper.params or {}
+            own = [f"{key}={value}" for key, value in params.items() if key != "seed"]
+            jobs, fixed = expand([*own, *overrides], loader)
         for job in jobs:
             config = compose("config", job, return_hydra_config=True)
             choices = config.hydra.runtime.choices
@@ -71,6 +71,15 @@ def check(config: DictConfig) -> None:
             value = config.trainer.get(key, -1)
             allowed = "an integer, at least 1, or -1 for no limit"
             require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
+        for key in ("limit_train_batches", "overfit_batches"):
+            limit = config.trainer.get(key)
+            part = is_number(limit) and 0 <= limit <= 1
+            allowed = "an integer of at least 0, a part in [0, 1], or null"
+            require(limit is None or part or (is_integer(limit) and limit >= 0), key, limit, allowed)
+        fast = config.trainer.get("fast_dev_run")
+        require(
+            fast is None or isinstance(fast, int), "fast_dev_run", fast, "true, false, a number of batches, or null"
+        )
         every = config.trainer.get("accumulate_grad_batches", 1)
         require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
         clip = config.trainer.get("gradient_clip_val")
@@ -115,13 +124,13 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
         ConfigError: the data set's size is not known, or a size does not fit.
     """
     trainer = config.trainer
-    fast = int(trainer.get("fast_dev_run", False))
+    fast = int(trainer.get("fast_dev_run") or 0)
     if steps_per_epoch is not None and steps_per_epoch < 1:
         raise ConfigError(f"--steps-per-epoch={steps_per_epoch}: must be an integer, at least 1")
     batches = steps_per_epoch or _batches(config)
-    limit = trainer.get("overfit_batches", 0) or trainer.get("limit_train_batches", 1.0)
-    batches = min(batches, limit) if is_integer(limit) else int(batches * limit)
-    batches = min(batches, fast) if fast else batches
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches")
+    limit = fast or (1.0 if limit is None else limit)
+    batches = min(batches, int(limit)) if is_integer(limit) else int(batches * limit)
     if batches < 1:
         raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
     per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))

@@ -54,8 +54,8 @@ def result(record: Record) -> str:
 
 def named_schedule(choices: Mapping[str, str]) -> str:
     """``cosine``, or ``cosine × plateau``; the schedule of that name is its scale already."""
-    schedule, scale = choices.get("schedule", ""), choices.get("scale", "None")
-    return schedule if scale in ("None", schedule) else f"{schedule} × {scale}"
+    schedule, scale = choices.get("schedule", ""), choices.get("scale", "none")
+    return schedule if scale in ("none", schedule) else f"{schedule} × {scale}"
 
 
 def figure_path(path: Path) -> Path:

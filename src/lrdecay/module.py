@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of, scheduler_errors
 from lrdecay.durations import Horizon
-from lrdecay.errors import ConfigError, DivergedError, within
+from lrdecay.errors import BadValue, ConfigError, DivergedError, within
 from lrdecay.placement import Schedule
 from lrdecay.scales import Scale
 from lrdecay.schedules import Constant
@@ -114,6 +114,7 @@ class Classifier(pl.LightningModule):
         self._averages = Averages(optimizer)
         with within("schedule"):
             if isinstance(self.schedule, TorchSchedule):
+                self._check_monitor(self.schedule.monitor)
                 return {"optimizer": optimizer, "lr_scheduler": self.schedule.attach(optimizer)}
             self._rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
             self._warn_of_a_fixed_rate()
@@ -130,9 +131,14 @@ class Classifier(pl.LightningModule):
         assert isinstance(self.schedule, Schedule)
         assert self.horizon is not None
         last = self.horizon.total_steps - 1
-        factors = self.schedule.factor(np.linspace(0, last, 1001).astype(int), self.horizon)
+        factors = self.schedule.factor(np.arange(min(last + 1, 1_000_000)), self.horizon)
         if last and not isinstance(self.schedule, Constant) and np.ptp(factors) == 0:
             log.warning("schedule: the rate never changes in this run of %d steps: %r", last + 1, self.schedule)
+
+    def _check_monitor(self, monitor: str | None) -> None:
+        every = self.trainer.check_val_every_n_epoch
+        if monitor is not None and not (self.trainer.enable_validation and every == 1):
+            raise BadValue(f"monitor={monitor}: must be measured in every epoch; validation is off or rarer")
 
     def _check_scale(self) -> None:
         if self.scale is None:

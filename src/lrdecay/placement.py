@@ -51,8 +51,9 @@ class Schedule(ABC):
                     final + (1 − final)·shape(D, D)·curve(q)          0 ≤ q = (t − T + C)/C ≤ 1
 
     so the factor is 1 at t = W. A shape that falls to 0, and any cool-down, reaches the floor at t = T (the last step
-    of training, T − 1, lies above it), and past T the factor keeps the value at T. There is no recursion from
-    step to step: any t costs the same, and nothing drifts. With D = 0 there is nothing to decay over.
+    of training, T − 1, lies above it), or sampled at the last multiple before it; past T the factor keeps the value at
+    T. There is no recursion from step to step: any t costs the same, and nothing drifts. With D = 0 there is nothing to
+    decay over.
 
     A curve goes from 1 at 0 to 0 at 1: ``linear`` 1 − q, ``cosine`` ½(1 + cos πq), ``sqrt`` 1 − √q, ``square`` 1 − q².
     Cool-down is for a decay that has not come to the floor by itself: after a cosine it is a time at the floor.
@@ -70,7 +71,7 @@ class Schedule(ABC):
         momentum: (low, high), in [0, 1): the optimizer's momentum, or Adam's β₁, goes against the rate, as in
             arXiv 1708.07120: low where the rate is at its peak, high at either end. ``None`` leaves it alone.
         weight_decay: ``coupled``: as optimizers do, decoupled weight decay (arXiv 1711.05101) is multiplied by the
-            rate, so it falls with it; ``constant``: η₀ times the weight decay at every step, whatever the rate.
+            rate, so it falls with it; ``constant``: η₀ times the weight decay at every step whose rate is not 0.
 
     Raises:
         BadValue: a value is out of its range; the message names it.
@@ -194,7 +195,8 @@ class Schedule(ABC):
         every = Duration.parse(self.sample_every).length(horizon)
         if every == 1:
             return t
-        return -(-(periods(t, every) * every.numerator) // every.denominator)
+        reached = whole(t, every) * every.denominator // every.numerator * every.numerator
+        return (-(-reached // every.denominator)).astype(np.int64)
 
     def _length(self, key: str, horizon: Horizon) -> Fraction:
         """The duration in that field, in optimizer steps, exactly."""
@@ -229,4 +231,10 @@ class Schedule(ABC):
 
 def periods(u: NDArray, period: Fraction) -> NDArray[np.int64]:
     """⌊u/period⌋ for whole u, in integers, so that a multiple of the period is never missed by rounding."""
-    return u.astype(np.int64) * period.denominator // period.numerator
+    return (whole(u, period) * period.denominator // period.numerator).astype(np.int64)
+
+
+def whole(u: NDArray, period: Fraction) -> NDArray:
+    """The steps as integers that do not overflow when multiplied by the period's parts: Python's where 64 bits do."""
+    largest = (int(u.max(initial=0)) + 1) * period.denominator
+    return u.astype(np.int64).astype(np.int64 if max(largest, period.numerator) < 2**62 else object)

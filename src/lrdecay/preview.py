@@ -49,7 +49,7 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
     """What a run under this configuration would use; a metric-driven scale is taken to stay at 1.
 
     Raises:
-        ConfigError: a value cannot be used, as in training.
+        ConfigError: a value cannot be used, as in training; but no optimizer is made, so none can refuse a momentum.
     """
     check(config)
     if "lr" not in config.optimizer:
@@ -58,9 +58,8 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
     if config.get("scale"):
         build(config.scale, "scale")
     run = horizon(config, steps_per_epoch)
-    steps = np.arange(run.total_steps)
-    if len(steps) > MOST_STEPS:
-        steps = np.linspace(0, run.total_steps - 1, MOST_STEPS).round().astype(np.int64)
+    count = min(run.total_steps, MOST_STEPS)
+    steps = np.linspace(0, run.total_steps - 1, count).round().astype(np.int64)
     with within("schedule"):
         if not isinstance(schedule, Schedule):
             return RateCurve(label, run, steps, schedule.rates(config.optimizer.lr, run)[steps])

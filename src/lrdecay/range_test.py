@@ -95,7 +95,7 @@ def range_test(
     """Trains for the trainer's ``max_steps`` with a rate that grows from `low` to `high`, and puts the weights back.
 
     Args:
-        module: its schedule is replaced for the test.
+        module: its schedule is replaced for the test, and a scale is left out.
         trainer: has a `Probe` among its callbacks.
         data: batches to train on.
         low: the rate of the first step, above 0; that of the module's optimizer.
@@ -106,14 +106,15 @@ def range_test(
         BadValue: the rates are no range.
     """
     weights = copy.deepcopy(module.state_dict())
-    schedule, module.schedule = module.schedule, Growing(ratio=high / low, mode=mode)
+    schedule, scale = module.schedule, module.scale
+    module.schedule, module.scale = Growing(ratio=high / low, mode=mode), None
     (probe,) = (callback for callback in trainer.callbacks if isinstance(callback, Probe))  # type: ignore[attr-defined]
     try:
         trainer.fit(module, datamodule=data)
     except DivergedError:
         pass  # which is what was looked for; the losses are in the probe
     finally:
-        module.schedule = schedule
+        module.schedule, module.scale = schedule, scale
         module.load_state_dict(weights)
     steps = np.arange(len(probe.losses))
     rates = low * Growing(ratio=high / low, mode=mode).factor(steps, Horizon(trainer.max_steps, trainer.max_steps))
@@ -140,8 +141,8 @@ def judge(rates: np.ndarray, losses: np.ndarray, mode: str = "exponential") -> R
         why = "the model or the data are at fault, not the rate"
         return replace(found, verdict=f"the loss is {losses[0]} at the first step already: {why}")
     if finite < 2 * WINDOW:
-        why = f"at the rate {rates[finite]:.2g}, after {finite} steps of growing"
-        return replace(found, verdict=f"the loss is no number {why}: choose lower rates, with --low and --high")
+        after = f"at the rate {rates[finite - 1]:.2g}, after {finite} steps of growing"
+        return replace(found, verdict=f"the loss has exploded {after}: choose lower rates, with --low and --high")
     smoothed = gaussian_filter1d(median_filter(losses[:finite], WINDOW, mode="nearest"), max(1, len(rates) / 50))
     lowest = int(np.argmin(smoothed))
     # The first loss is that of the untrained weights, even where the first steps make it explode.

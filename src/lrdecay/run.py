@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lrdecay import console
+from lrdecay.adapter import TorchSchedule
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
@@ -28,7 +29,9 @@ from lrdecay.errors import ConfigError, DivergedError, within
 from lrdecay.messages import one_line
 from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
+from lrdecay.placement import Schedule
 from lrdecay.record import Record, Status, flatten, write_atomically
+from lrdecay.scales import Scale
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +120,11 @@ def make_module(config: DictConfig, data: pl.LightningDataModule, device: torch.
     """
     schedule = build(config.schedule, "schedule")
     scale = build(config.scale, "scale") if config.get("scale") else None
+    for group, thing, kinds in (("schedule", schedule, Schedule | TorchSchedule), ("scale", scale, Scale | None)):
+        if not isinstance(thing, kinds):
+            raise ConfigError(
+                f"{group}: must be one of its choices or a class of that kind, not {type(thing).__name__}"
+            )
     if isinstance(data, TensorData):
         with within("data"):
             data.prepare(config.seed, device)

@@ -18,7 +18,7 @@ import numpy as np
 
 from lrdecay.durations import Duration, DurationLike, Horizon
 from lrdecay.errors import is_integer, is_number, require
-from lrdecay.placement import Array, Phases, Schedule, periods
+from lrdecay.placement import Array, Phases, Schedule, periods, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class MultiStep(Schedule):
 
     Args:
         milestones: durations from the start of the run (not of the decay), rising, after warm-up and hold and
-            before the end.
+            before the cool-down and the end.
         gamma: γ, the factor of one drop, in (0, 1].
     """
 
@@ -97,12 +97,12 @@ class Piecewise(Schedule):
     """From point to point: (duration, factor) pairs, with a line, a half cosine or a jump between them.
 
     As optax' ``piecewise_interpolate_schedule`` and ``piecewise_constant_schedule``, whose scales are multiplied up;
-    here each point gives the factor itself. It starts at 1, unless the first point stands at the very start, and keeps
-    the last factor to the end. Keras' ``PiecewiseConstantDecay`` jumps one step later.
+    here each point gives the factor itself (without a `final`). It starts at 1, unless the first point stands at the
+    very start, and keeps the last factor to the end. Keras' ``PiecewiseConstantDecay`` jumps one step later.
 
     Args:
         points: (duration, factor) pairs; the durations from the start of the run (not of the decay), rising, not
-            before the end of warm-up and hold, and within the run; the factors at least 0.
+            before the end of warm-up and hold, nor past the beginning of the cool-down; the factors at least 0.
         curve: ``linear``, ``cosine``, or ``constant``: the factor changes at the point.
     """
 
@@ -381,14 +381,14 @@ class Cyclic(Schedule):
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         down, up = self._length("down", horizon), self._length("up", horizon)
         period = down + up
-        cycle = periods(u, period)
-        into = (u.astype(np.int64) * period.denominator - cycle * period.numerator) / period.denominator
+        scaled = whole(u, period) * period.denominator
+        into = (scaled % period.numerator / period.denominator).astype(np.float64)
         falling = into <= float(down)
         triangle = np.where(falling, 1 - into / float(down), (into - float(down)) / float(up))
         if self.mode == "triangular":
             return triangle
         if self.mode == "triangular2":
-            return triangle * 0.5 ** (cycle + ~falling)
+            return triangle * 0.5 ** (periods(u, period) + ~falling)
         return triangle * self.gamma**u
 
 
@@ -433,17 +433,17 @@ class Rex(Schedule):
 def _require_rising(
     key: str, places: Sequence[DurationLike], phases: Phases, horizon: Horizon, ends_included: bool = False
 ) -> None:
-    """The places rise strictly, and lie behind warm-up and hold and within the run."""
+    """The places rise strictly, and lie between warm-up and hold and the cool-down."""
     lengths = [Duration.parse(place).length(horizon) for place in places]
     shown = [str(place) for place in places]
     steps = ", ".join(f"{float(length):g}" for length in lengths)
     rising = all(a < b for a, b in itertools.pairwise(lengths))
     require(rising, key, f"[{', '.join(shown)}]", f"in rising order, not at steps {steps}")
-    end = horizon.total_steps
+    end = horizon.total_steps - phases.cooldown
     inside = all(phases.start <= x <= end and (ends_included or x < end) for x in lengths)
     bounds = f"[{phases.start}, {end}{']' if ends_included else ')'}"
-    behind = "after warm-up and hold " if phases.start else ""
-    require(inside, key, f"[{', '.join(shown)}]", f"{behind}within the run, {bounds}, not at steps {steps}")
+    where = f"within the {'decay' if phases.start or phases.cooldown else 'run'}, {bounds}"
+    require(inside, key, f"[{', '.join(shown)}]", f"{where}, not at steps {steps}")
 
 
 def _power(base: Array, exponent: float) -> Array:

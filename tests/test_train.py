@@ -658,7 +658,7 @@ def documented_commands() -> list[str]:
     readme, _, _ = (ROOT / "README.md").read_text().partition("## Extend")  # which documents what is not there yet
     texts = [readme, *(path.read_text() for path in sorted((ROOT / "conf").rglob("*.yaml")))]
     found = [match for text in texts for match in re.findall(r"python train\.py([^\n`#(]*)", text)]
-    return sorted({re.split(" is the | --", command)[0].strip() for command in found})
+    return sorted({re.split(r" is the | --| \$", command)[0].strip() for command in found})
 
 
 @pytest.mark.parametrize("command", documented_commands())

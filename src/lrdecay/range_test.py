@@ -101,9 +101,6 @@ def range_test(
         low: the rate of the first step, above 0; that of the module's optimizer.
         high: the rate of the last step, above `low`.
         mode: ``exponential``: by the same factor at every step; ``linear``: by the same amount.
-
-    Raises:
-        BadValue: the rates are no range.
     """
     weights = copy.deepcopy(module.state_dict())
     schedule, scale = module.schedule, module.scale

@@ -128,6 +128,11 @@ def test_greedy_refuses_what_only_it_has(key, value):
         Greedy(**{key: value})
 
 
+def test_the_ends_of_its_ranges_are_allowed():
+    scale = Greedy(maximum=1, minimum=1, patience=0, window=1, reset_after=1, warmup=0, cooldown=0, threshold=0)
+    assert ours(scale, [0.5, 0.4, 0.6]) == [1, 1, 1]
+
+
 def test_its_state_is_plain_values():
     scale = Greedy(window=3)
     ours(scale, [0.5, 0.4, 0.6])

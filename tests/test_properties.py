@@ -288,6 +288,13 @@ def test_a_shape_that_is_no_number_is_refused():
     assert Broken().factor(6, Horizon(100, 10)) == 1
 
 
+def test_momentum_stays_in_its_range_where_the_rate_is_above_its_peak():
+    schedule = Piecewise(points=[[50, 2.0]], momentum=(0.8, 0.9))
+    assert schedule.factor(50, Horizon(100, 10)) == 2
+    assert schedule.momentum_at(50, Horizon(100, 10)) == pytest.approx(0.8)
+    assert isinstance(schedule.momentum_at(50, Horizon(100, 10)), float)
+
+
 def test_cycles_of_one_step_fit():
     factor = CosineRestarts(cycles=100, length_factor=1).factor(range(101), Horizon(100, 10))
     assert (factor[:100] == 1).all()

@@ -570,7 +570,7 @@ MISTAKES = {
     f"{TORCH}.{RARELY}": "schedule.monitor=val/loss: must be measured in every epoch",
     "+scale.foo=3": "scale: must be one of its choices or a class of that kind, not dict",
     "+trainer.limit_train_batches=2.5": "trainer.limit_train_batches=2.5: must be an integer of at least 0, a part",
-    f"{TORCH}.StepLR scale=plateau": "scale: must be null with schedule=torch",
+    f"{TORCH}.StepLR scale=plateau": "scale: must be none with schedule=torch",
     "schedule.final=-1": "schedule.final=-1: must be a number in [0, 1]",
     "optimizer.lr=-1": "optimizer.lr=-1: must be a number above 0",
     "optimizer.lr=fast": "optimizer.lr=fast: must be a number above 0",

@@ -130,10 +130,11 @@ class Classifier(pl.LightningModule):
     def _warn_of_a_fixed_rate(self) -> None:
         assert isinstance(self.schedule, Schedule)
         assert self.horizon is not None
-        last = self.horizon.total_steps - 1
-        factors = self.schedule.factor(np.arange(min(last + 1, 1_000_000)), self.horizon)
-        if last and not isinstance(self.schedule, Constant) and np.ptp(factors) == 0:
-            log.warning("schedule: the rate never changes in this run of %d steps: %r", last + 1, self.schedule)
+        total = self.horizon.total_steps
+        if total == 1 or isinstance(self.schedule, Constant):
+            return
+        if np.ptp(self.schedule.factor(np.arange(min(total, 1_000_000)), self.horizon)) == 0:
+            log.warning("schedule: the rate never changes in this run of %d steps: %r", total, self.schedule)
 
     def _check_monitor(self, monitor: str | None) -> None:
         every = self.trainer.check_val_every_n_epoch
@@ -144,7 +145,7 @@ class Classifier(pl.LightningModule):
         if self.scale is None:
             return
         if isinstance(self.schedule, TorchSchedule):
-            raise ConfigError("scale: must be null with schedule=torch")
+            raise ConfigError("scale: must be none with schedule=torch")
         if self.scale.metric.startswith("val/") and not self.trainer.enable_validation:
             raise ConfigError(
                 f"scale.metric={self.scale.metric}: must be a metric that is logged; without validation "
@@ -206,7 +207,8 @@ class Classifier(pl.LightningModule):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log_every = every or math.inf  # 0: at the end of an epoch only
         self._averages.train()
-        last = int(self.trainer.estimated_stepping_batches) - 1
+        assert self.horizon is not None, "known once the optimizer is configured"
+        last = self.horizon.total_steps - 1
         self._sampled_steps = np.unique(np.linspace(0, last, 201).round().astype(int)).tolist()[::-1]
 
     def on_train_epoch_start(self) -> None:

@@ -12,12 +12,17 @@ def test_the_articles_network_has_its_parameters():
 
 
 def test_is_the_articles_function():
-    """Pooling before the ReLU and the order of the flattened image change nothing but the order of weights."""
+    """Pooling before bias and ReLU and the order of the flattened image change nothing but the order of weights."""
     model, images = CNN(filters=4, hidden=8), torch.rand(5, 1, 28, 28)
+    torch.nn.init.normal_(model.conv.bias)
     pooled = F.max_pool2d(F.relu(F.conv2d(images, model.conv.weight, model.conv.bias)), 2)
     weight = model.dense.weight.reshape(8, 13, 13, 4).permute(0, 3, 1, 2).reshape(8, -1)
     expected = model.head(F.relu(F.linear(pooled.flatten(1), weight, model.dense.bias)))
     torch.testing.assert_close(model(images), expected)
+    theirs = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
+    ours = torch.autograd.grad(model(images).square().sum(), list(model.parameters()))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_are_glorot_uniform_and_biases_zero():

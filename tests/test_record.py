@@ -22,6 +22,19 @@ def test_reads_what_it_wrote(tmp_path):
     assert again.versions["torch"].startswith("2.")
 
 
+def test_reads_a_record_of_the_first_schema(tmp_path):
+    record = a_record(tmp_path)
+    record.epochs = [{"epoch": 0}, {"epoch": 1}]
+    record.write()
+    file = tmp_path / "record.json"
+    values = json.loads(file.read_text())
+    del values["epoch_seconds"], values["process"]
+    file.write_text(json.dumps(values | {"schema": 1, "seconds_per_epoch": 1.5}))
+    assert read(file).epoch_seconds == [1.5, 1.5]
+    file.write_text(json.dumps(values | {"schema": 1, "seconds_per_epoch": None}))
+    assert read(file).epoch_seconds == []
+
+
 def test_is_plain_json_even_with_nan(tmp_path):
     record = a_record(tmp_path)
     record.epochs = [{"epoch": 0, "train/loss": float("nan"), "lr": float("inf")}]
@@ -38,7 +51,7 @@ def test_is_plain_json_even_with_nan(tmp_path):
         lambda whole: b"[]",
         lambda whole: b"{}",
         lambda whole: b"\xff\xfe",
-        lambda whole: whole.replace(b'"schema": 1', b'"schema": 99'),
+        lambda whole: whole.replace(b'"schema": 2', b'"schema": 99'),
         lambda whole: whole.replace(b'"running"', b'"dancing"'),
     ],
 )

@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from rich import get_console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.summary import hparams
 
+from lrdecay import progress
 from lrdecay.console import format_metric
 from lrdecay.module import Classifier
 from lrdecay.record import Record
@@ -18,8 +17,8 @@ from lrdecay.record import Record
 class ProgressBar(Callback):
     """One line on a terminal: epoch, steps, steps per second, last validation, time left.
 
-    It counts at every step but draws a few times a second only, and never reads a tensor, so that it costs nothing
-    that can be measured. Where the output is not a terminal nothing is drawn.
+    It is drawn a few times a second only, and never reads a tensor, so that it costs nothing that can be measured.
+    Where the output is not a terminal nothing is drawn.
 
     Args:
         every: seconds between two drawings.
@@ -27,29 +26,19 @@ class ProgressBar(Callback):
 
     def __init__(self, every: float = 0.25) -> None:
         self.every = every
-        self._progress: Progress | None = None
+        self._display: progress.Bars | progress.Sent | None = None
         self._next = 0.0
         self._started = 0.0
         self._start_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        console = get_console()
-        if not (trainer.is_global_zero and console.is_terminal):
+        if not trainer.is_global_zero:
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps · {task.fields[status]}"),
-            TimeRemainingColumn(),
-        )
-        # Drawn from the hook below, without a thread that would take time from the training.
-        self._progress = Progress(*columns, console=console, auto_refresh=False, transient=True)
-        self._task = self._progress.add_task("", total=trainer.estimated_stepping_batches, status="")
-        self._progress.start()
+        self._display = progress.display()
         self._started, self._start_step = time.monotonic(), trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self._progress is None or (now := time.monotonic()) < self._next:
+        if self._display is None or (now := time.monotonic()) < self._next:
             return
         self._next = now + self.every
         steps = trainer.global_step
@@ -58,8 +47,8 @@ class ProgressBar(Callback):
         if epochs := trainer.lightning_module.epochs:
             status += f" · val/acc {format_metric('val/acc', epochs[-1].get('val/acc'))}"
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self._progress.update(self._task, completed=steps, description=epoch, status=status)
-        self._progress.refresh()
+        total = trainer.estimated_stepping_batches
+        self._display.update(self, description=epoch, completed=steps, total=total, status=status)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -68,9 +57,9 @@ class ProgressBar(Callback):
         self._stop()
 
     def _stop(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
 
 
 class RecordKeeper(Checkpoint):
@@ -89,7 +78,9 @@ class RecordKeeper(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self.record.epochs = pl_module.epochs
-        self.record.seconds_per_epoch = (time.monotonic() - self._started) / len(pl_module.epochs)
+        now = time.monotonic()
+        self.record.epoch_seconds.append(now - self._started)
+        self._started = now
         if trainer.is_global_zero:
             self.record.write()
 

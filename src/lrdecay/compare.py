@@ -1,6 +1,7 @@
 """Records to groups and statistics. Runs that differ only in their seed are one group."""
 
 import itertools
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ class Group:
         return np.array([_number(run.best.get("epoch")) + 1 for run in self.completed])
 
     def seconds_per_epoch(self) -> np.ndarray:
-        """Training and validation, for each completed run."""
-        return np.array([_number(run.seconds_per_epoch) for run in self.completed])
+        """Training and validation, the median for each completed run: the first epoch also imports and tunes."""
+        return np.array([statistics.median(run.epoch_seconds or [np.nan]) for run in self.completed])
 
     def curve(self, metric: str) -> np.ndarray:
         """The metric after each epoch, completed runs × epochs; NaN where a run has no value."""

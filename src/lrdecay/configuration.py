@@ -84,6 +84,11 @@ def check(config: DictConfig) -> None:
         require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
         clip = config.trainer.get("gradient_clip_val")
         require(clip is None or (is_number(clip) and clip > 0), "gradient_clip_val", clip, "a number above 0, or null")
+    with within("process"):
+        tune, threads = config.process.tune, config.process.threads
+        require(isinstance(tune, bool), "tune", tune, "true or false")
+        allowed = "an integer, at least 1, or null for torch's choice"
+        require(threads is None or (is_integer(threads) and threads >= 1), "threads", threads, allowed)
     if "lr" in config.optimizer:
         rate = config.optimizer.lr
         with within("optimizer"):

@@ -79,7 +79,9 @@ class Batches:
         for share in rows.to(self.labels.device).split(self.batch_size):
             if self.world_size > 1:
                 share = self._share(share)
-            yield self.images[share].to(torch.float32).div_(255), self.labels[share]
+            # index_select: half the time of indexing
+            images = self.images.index_select(0, share)
+            yield images.to(torch.float32).div_(255), self.labels.index_select(0, share)
 
     def _share(self, rows: Tensor) -> Tensor:
         """This process's rows of a batch.
@@ -111,7 +113,7 @@ class TensorData(LightningDataModule, ABC):
     def __init__(
         self,
         batch_size: int = 64,
-        eval_batch_size: int = 512,
+        eval_batch_size: int = 256,
         val_size: int | str = "20%",
         train_size: int | None = None,
     ) -> None:

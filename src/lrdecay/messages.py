@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from lrdecay.errors import BadValue, ConfigError, DivergedError
@@ -20,6 +20,8 @@ def one_line(error: BaseException) -> str:
     """The error as one line; Hydra's and OmegaConf's texts of several lines are put shorter."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, ConfigError):
+        return str(error.__cause__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, InterpolationResolutionError):
         return lines[0].removeprefix("ConfigError raised while resolving interpolation: ")

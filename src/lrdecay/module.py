@@ -27,29 +27,45 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Tally:
-    """Loss and accuracy since the last reading, summed on the device: no synchronisation until it is read."""
+    """Loss and accuracy since the last reading, without a synchronisation with the device until it is read.
+
+    Batches are only put aside as they come, and counted many at a time: counting each would be a fifth of all calls
+    to torch in a training step.
+    """
+
+    MOST = 64
+    """Batches that are put aside, at most."""
 
     def __init__(self) -> None:
-        self._sums: tuple[Tensor, Tensor] | None = None
+        self._aside: list[Batch] = []
+        self._sums: Tensor | None = None
         self._count = 0
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch; `loss` is its mean loss."""
-        right = (logits.argmax(dim=1) == labels).sum()
-        if self._sums is None:
-            # float32 even where Lightning has made a half precision torch's default, in which 256 + 1 is 256
-            zero = torch.zeros((), device=loss.device, dtype=torch.float32)
-            self._sums = zero, zero.clone()
-        self._sums[0].add_(loss.detach(), alpha=len(labels))
-        self._sums[1].add_(right)
-        self._count += len(labels)
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Adds a batch."""
+        self._aside.append((logits.detach(), labels))
+        if len(self._aside) == self.MOST:
+            self._count_aside()
 
     def read(self, reduce: Callable[[Tensor], Tensor], device: torch.device) -> np.ndarray:
         """Loss summed over images, images right, and images since the last reading, over all processes."""
-        loss, right = self._sums or torch.zeros(2, device=device, dtype=torch.float32)
-        count = torch.full_like(loss, self._count)
+        self._count_aside()
+        sums = torch.zeros(2, device=device, dtype=torch.float32) if self._sums is None else self._sums
+        all_sums = torch.cat([sums, torch.full_like(sums[:1], self._count)])
         self._sums, self._count = None, 0
-        return reduce(torch.stack([loss, right, count])).cpu().numpy().astype(np.float64)
+        return reduce(all_sums).cpu().numpy().astype(np.float64)
+
+    def _count_aside(self) -> None:
+        if not self._aside:
+            return
+        # float32 even where the model computes in a half precision, in which 256 + 1 is 256
+        logits = torch.cat([logits for logits, _ in self._aside]).to(torch.float32)
+        labels = torch.cat([labels for _, labels in self._aside])
+        right = (logits.argmax(dim=1) == labels).sum(dtype=torch.float32)
+        sums = torch.stack([F.cross_entropy(logits, labels, reduction="sum"), right])
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._count += len(labels)
+        self._aside = []
 
 
 def means(sums: np.ndarray, prefix: str) -> dict[str, float]:
@@ -120,6 +136,18 @@ class Classifier(pl.LightningModule):
             self._warn_of_a_fixed_rate()
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._rates.scheduler, "interval": "step"}}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # Lightning sets it forty times a step, and torch's way is slow
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        if gradient_clip_val is not None:  # Lightning would go through all of it to find out
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         if self._rates is not None:
             scheduler.step()
@@ -184,9 +212,8 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self.model(images)
-        loss = F.cross_entropy(logits, labels)
-        self._train.add(loss, logits, labels)
-        return loss
+        self._train.add(logits, labels)
+        return F.cross_entropy(logits, labels)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         step = self.trainer.global_step
@@ -263,10 +290,7 @@ class Classifier(pl.LightningModule):
 
     def _evaluate(self, batch: Batch) -> None:
         images, labels = batch
-        logits = self.model(images)
-        # A process whose share of a batch is empty has nothing to add.
-        if len(labels):
-            self._eval.add(F.cross_entropy(logits, labels), logits, labels)
+        self._eval.add(self.model(images), labels)
 
     def _log_train(self, step: int) -> None:
         sums = self._train.read(self._reduce, self.device)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "record.json"
 PACKAGES = ("lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy")
 STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
@@ -33,6 +33,7 @@ WITHOUT_EFFECT = (
     "data._target_",
     "data.root",
     "data.download",
+    "process",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
@@ -50,7 +51,8 @@ class Record:
 
     ``epochs`` holds a row for each finished epoch (epoch, step, lr, train/…, val/…); ``rates`` some hundred (step, lr)
     pairs over the whole run; ``final`` the metrics of the final weights, test among them; ``best`` the row of the epoch
-    with the best value of the monitored metric.
+    with the best value of the monitored metric; ``epoch_seconds`` how long each epoch took, validation and checkpoints
+    included; ``process`` what was done to the process to make it faster.
     """
 
     directory: Path
@@ -67,13 +69,14 @@ class Record:
     steps_per_epoch: int | None = None
     device: str | None = None
     threads: int | None = None
+    process: list[str] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     rates: list[tuple[int, float]] = field(default_factory=list)
     final: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     seconds: float | None = None
-    seconds_per_epoch: float | None = None
+    epoch_seconds: list[float] = field(default_factory=list)
     result_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
@@ -116,12 +119,21 @@ def read(path: Path) -> Record:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not a whole record ({error})") from error
+    if isinstance(values, dict) and values.get("schema") == 1:
+        values = _upgraded(values)
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         raise RecordError(f"{path}: not a record of schema {SCHEMA}")
     names = {f.name for f in dataclasses.fields(Record)} - {"directory"}
     if set(values) != names or values["status"] not in STATUSES:
         raise RecordError(f"{path}: not a record of schema {SCHEMA}: other keys or status than it has")
     return Record(directory=path.parent, **values)
+
+
+def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1, which had only the mean of the seconds and left the process alone, as one of schema 2."""
+    mean = values.pop("seconds_per_epoch", None)
+    seconds = [] if mean is None else [mean] * len(values.get("epochs", []))
+    return values | {"schema": SCHEMA, "epoch_seconds": seconds, "process": []}
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

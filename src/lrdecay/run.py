@@ -7,7 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lrdecay import console
@@ -30,6 +31,7 @@ from lrdecay.messages import one_line
 from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
 from lrdecay.placement import Schedule
+from lrdecay.process import prepare_process
 from lrdecay.record import Record, Status, flatten, write_atomically
 from lrdecay.scales import Scale
 
@@ -98,6 +100,7 @@ def prepare(config: DictConfig, record: Record) -> Run:
     plain: Any = OmegaConf.to_container(config, resolve=True)
     record.config = plain
     check(config)
+    record.process = prepare_process(config.process.tune, config.process.threads)
     data: pl.LightningDataModule = build(config.data, "data")
     record.data = data.name or type(data).__name__
     trainer = _build_trainer(config, record)
@@ -195,7 +198,19 @@ def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
         values |= flatten(record.config[group], f"{group}.")
     values = {key: value for key, value in values.items() if not key.endswith("_target_")}
     callbacks += [RecordKeeper(record), Hyperparameters(values)]
-    return build(config.trainer, "trainer", callbacks=callbacks, logger=loggers, default_root_dir=str(record.directory))
+    own: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(record.directory)}
+    if not config.trainer.get("profiler"):
+        own["profiler"] = NoProfiler()
+    return build(config.trainer, "trainer", **own)
+
+
+class NoProfiler(PassThroughProfiler):
+    """Lightning's default makes a context manager for each of some fifty calls at every step, to measure nothing."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
 
 
 def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:

@@ -145,7 +145,7 @@ class Sweep(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if self.total:
-            print(f"{self._position()} {self._label(config)}", flush=True)
+            print(self._title(config), flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if not self.total:
@@ -155,13 +155,15 @@ class Sweep(Callback):
         record = self._read_record(Path(config.hydra.runtime.output_dir))
         outcome = "failed before its record was written"
         if record is not None:
+            if record.status == "running":  # its process was ended from outside
+                record.status, record.error = "failed", str(job_return._return_value)
+                record.write()
             outcome = result(record) if record.status == "completed" else f"{record.status}: {record.error}"
-        position = self._position()
         self.done += 1
         elapsed = time.monotonic() - self.started
         left = format_seconds(elapsed / self.done * (self.total - self.done))
         time_left = f" · {left} left" if self.done < self.total else ""
-        print(f"{position} {self._label(config)}: {outcome}{time_left}", flush=True)
+        print(f"{self._title(config)}: {outcome}{time_left}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """The comparison."""
@@ -188,14 +190,11 @@ class Sweep(Callback):
             say(relative(file))
         return sum(record.status == "completed" for record in records)
 
-    def _position(self) -> str:
-        return f"[{self.done + 1}/{self.total}]"
-
-    @staticmethod
-    def _label(config: DictConfig) -> str:
+    def _title(self, config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys
         choices = config.hydra.runtime.choices
-        return " ".join(varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
+        label = " ".join(varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
+        return f"[{config.hydra.job.num + 1}/{self.total}] {label}"
 
     @staticmethod
     def _read_record(directory: Path) -> "Record | None":

@@ -1,0 +1,245 @@
+"""``hydra/launcher=parallel``: the jobs of a sweep side by side on this machine. (Hydra looks for launchers in this
+namespace only, and imports it at every start, so nothing heavy is imported here.)
+
+Each job is a process of its own, forked from one that has imported everything but computed nothing. So it starts at
+once and leaves nothing behind for the next, and when it is killed the others go on.
+"""
+
+import contextlib
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lrdecay import progress
+from lrdecay.errors import ConfigError, is_integer
+
+# What a run imports, at its beginning or later.
+IMPORTED_ONCE = ["lrdecay.run", "lrdecay.figures", "torch._dynamo", "torch.utils.tensorboard", "sklearn.datasets"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of the processes that run at a time has of the machine."""
+
+    threads: int
+    gpu: str | None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        gpu = {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
+        return {"OMP_NUM_THREADS": str(self.threads), **gpu}
+
+
+@dataclass
+class Job:
+    """A job that runs."""
+
+    number: int
+    config: DictConfig
+    share: Share
+    process: Any
+    messages: Connection
+    result: JobReturn = field(default_factory=JobReturn)
+
+
+class ParallelLauncher(Launcher):
+    """Runs as many jobs at a time as there are GPUs, or cores where there are none.
+
+    Args:
+        processes: jobs at a time; ``None`` for one on each GPU or core.
+        threads: CPU threads of each; ``None`` for an equal share of the cores. (``process.threads`` of a job
+            overrides it.) Results are the same to the last bit as in series with so many threads.
+        gpus: their numbers, dealt out in turn; ``None`` for all that can be seen.
+    """
+
+    def __init__(
+        self, processes: int | None = None, threads: int | None = None, gpus: Sequence[int | str] | None = None
+    ) -> None:
+        for key, value in (("processes", processes), ("threads", threads)):
+            if value is not None and not (is_integer(value) and value >= 1):
+                raise ConfigError(f"hydra.launcher.{key}={value}: must be an integer, at least 1, or null")
+        if isinstance(gpus, str | int):
+            raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a list such as [0,1], or null")
+        self.processes = processes
+        self.threads = threads
+        self.gpus = None if gpus is None else [str(gpu) for gpu in gpus]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs the jobs, and gives what they returned in their order.
+
+        Hydra's callbacks are called here, in the process that launches.
+        """
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        accelerator = OmegaConf.select(self.config, "trainer.accelerator")
+        gpus = [] if accelerator == "cpu" else (visible_gpus() if self.gpus is None else self.gpus)
+        free = shares(len(job_overrides), self.processes, self.threads, gpus)
+        waiting = list(zip(count(initial_job_idx), job_overrides))[::-1]
+        running: dict[Any, Job] = {}
+        results: dict[int, JobReturn] = {}
+        bars = progress.display()
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job = self._start(*waiting.pop(), free.pop(0), draw=bars is not None)
+                    running[job.messages] = job
+                for messages in wait(list(running)):
+                    job = running[messages]
+                    if _receive(job, bars):
+                        continue
+                    del running[messages]
+                    free.append(job.share)
+                    self.context.callbacks.on_job_end(config=job.config, job_return=job.result)
+                    if job.result.status != JobStatus.COMPLETED:
+                        # The sweep goes on, as it does after an exception, and tells at its end.
+                        job.result = JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
+                    results[job.number] = job.result
+        except KeyboardInterrupt:
+            _interrupt(list(running.values()))
+            raise SystemExit(130) from None
+        finally:
+            if bars is not None:
+                bars.stop()
+        return [results[number] for number in sorted(results)]
+
+    def _start(self, number: int, overrides: Sequence[str], share: Share, draw: bool) -> Job:
+        config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        HydraConfig.instance().set_config(config)  # the folder is named from it
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute())
+        self.context.callbacks.on_job_start(config=config, task_function=self.task)
+        context = HydraContext(self.context.config_loader, Callbacks())
+        call = cloudpickle.dumps((Singleton.get_state(), self.task, config, context))
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(IMPORTED_ONCE)
+        process = processes.Process(target=_work, args=(sender, call, share, draw))
+        process.start()
+        sender.close()  # so that the pipe ends when the process does
+        return Job(number, config, share, process, receiver)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that CUDA programs may use, without starting CUDA in this process."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in named.split(",") if gpu.strip() not in ("", "-1")]
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def shares(jobs: int, processes: int | None, threads: int | None, gpus: Sequence[str]) -> list[Share]:
+    """What each of the processes gets that run at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = min(processes or len(gpus) or cores, jobs)
+    threads = threads or max(cores // processes, 1)
+    return [Share(threads, gpus[number % len(gpus)] if gpus else None) for number in range(processes)]
+
+
+def _receive(job: Job, bars: Any) -> bool:
+    """Takes in a message of a job; whether there may be more."""
+    try:
+        kind, content = job.messages.recv()
+    except (EOFError, OSError):
+        job.process.join()
+        job.messages.close()
+        if job.result.status == JobStatus.UNKNOWN:
+            job.result.status = JobStatus.FAILED
+            job.result.return_value = RuntimeError(_ending(job.process.exitcode))
+        if bars is not None:
+            bars.remove(job.number)
+        return False
+    if kind == "result":
+        job.result = cloudpickle.loads(content)
+    elif kind == "text":
+        sys.stderr.write(content)
+    else:
+        bars.update(job.number, **content | {"description": f"[{job.number + 1}] {content['description']}"})
+    return True
+
+
+def _ending(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+def _interrupt(jobs: Sequence[Job]) -> None:
+    """Lets the jobs record that they were interrupted; at a second Ctrl-C, not even that."""
+    try:
+        for job in jobs:
+            os.kill(job.process.pid, signal.SIGINT)
+        for job in jobs:
+            while _receive(job, None):
+                pass
+    except KeyboardInterrupt:
+        for job in jobs:
+            job.process.kill()
+
+
+class _Text:
+    """stdout and stderr of a job: sent line by line to where the progress is drawn."""
+
+    def __init__(self, messages: Connection) -> None:
+        self.messages = messages
+
+    def write(self, text: str) -> int:
+        if text:
+            self.messages.send(("text", text))
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def _work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
+    """A job, in its process."""
+    os.setpgid(0, 0)  # Ctrl-C reaches the launcher, which passes it on once
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
+    os.environ |= share.environment
+    sys.stdout = sys.stderr = _Text(messages)
+    if draw:
+        progress.send = lambda values: messages.send(("progress", values))
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        # They were imported before logging was set up, and print on their own then.
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    import torch
+
+    torch.set_num_threads(share.threads)
+    state, task, config, context = cloudpickle.loads(call)
+    setup_globals()
+    Singleton.set_state(state)
+    result = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    messages.send(("result", cloudpickle.dumps(result)))
+
+
+def _end_with_launcher() -> None:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,67 @@
+"""The one place where something is done to the process that trains, rather than to the training.
+
+It makes steps faster and leaves what they compute as it is. ``process.tune=false`` leaves the process alone, and the
+record says what was done.
+"""
+
+import ctypes
+import functools
+import os
+
+import torch
+
+from lrdecay.errors import ConfigError
+
+# <malloc.h>
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = 2**30
+
+
+def prepare_process(tune: bool, threads: int | None) -> list[str]:
+    """Prepares this process for training; before anything is computed in it.
+
+    Args:
+        tune: whether to tune it, see `_tuned`.
+        threads: CPU threads that compute; ``None`` for torch's own choice.
+
+    Returns:
+        What was done, in words.
+
+    Raises:
+        ConfigError: it was prepared otherwise for an earlier run, which cannot be undone.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if _first_choice(tune) != tune:
+        raise ConfigError(
+            f"process.tune={tune}: must be the same for all runs of one process; sweep it with hydra/launcher=parallel"
+        )
+    return list(_tuned()) if tune else []
+
+
+_chosen: list[bool] = []
+
+
+def _first_choice(tune: bool) -> bool:
+    _chosen.append(tune)
+    return _chosen[0]
+
+
+@functools.cache
+def _tuned() -> tuple[str, ...]:
+    done = []
+    # glibc gives large blocks back to the system as soon as they are free, and each step pays to get them again, page
+    # by page.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None and all([mallopt(M_MMAP_THRESHOLD, KEPT), mallopt(M_TRIM_THRESHOLD, KEPT)]):
+        done.append("freed memory kept")
+    # Adam's averages of gradients that have become 0 sink below 1e-38, where processors are many times slower. The
+    # threads that compute inherit it from the one that starts them.
+    if torch.set_flush_denormal(True):
+        done.append("denormal numbers flushed to 0")
+    # Lightning asks for it, to count GPUs without initialising them; without a driver, optimizers then look for its
+    # library at every step.
+    if os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") == "1" and not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+        done.append("no search for a GPU at each step")
+    return tuple(done)

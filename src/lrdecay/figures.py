@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,6 +184,23 @@ def _accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
         return 0.0, 1.0
     top, bottom = max(best), finals.min()
     return max(0.0, bottom - 3 * (top - bottom) - 0.01), min(1.005, top + 0.1 * (top - bottom) + 0.005)
+
+
+def bar_chart(values: Mapping[str, Sequence[float]], title: str) -> bytes:
+    """A bar for the median of each name's values, with their range, the first as the measure of the others, as PNG."""
+    figure = Figure(figsize=(8, 0.8 + 0.45 * len(values)), layout="constrained")
+    axes = figure.add_subplot()
+    medians = np.array([np.median(several) for several in values.values()])
+    ends = np.array([(min(several), max(several)) for several in values.values()])
+    colours = [COLOURS[2], *[COLOURS[-1]] * (len(values) - 1)]
+    axes.barh(list(values), medians, xerr=np.abs(ends - medians[:, None]).T, color=colours, ecolor=COLOURS[0])
+    for row, (median, (_, highest)) in enumerate(zip(medians, ends, strict=True)):
+        times = "" if row == 0 else f"  ({median / medians[0]:.1f}×)"
+        axes.annotate(f"{median:.1f}{times}", (highest, row), (4, 0), textcoords="offset points", va="center")
+    axes.set(title=title, xlim=(0, 1.15 * ends.max()))
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
 
 
 def _tidy(axes: Axes) -> None:

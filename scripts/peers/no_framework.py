@@ -1,0 +1,41 @@
+"""This project's own network, batches and optimizer in a bare loop: what remains of a step without the framework.
+
+python no_framework.py DATA.npz EPOCHS
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lrdecay.data import Batches
+from lrdecay.models import CNN
+from lrdecay.process import prepare_process
+
+prepare_process(tune=True, threads=None)
+data, epochs = np.load(sys.argv[1]), int(sys.argv[2])
+split = torch.from_numpy(data["x_train"]).unsqueeze(1), torch.from_numpy(data["y_train"])
+torch.manual_seed(1)
+model = CNN()
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
+seconds, parts = [], np.zeros(4)
+for number in range(epochs):
+    start = clock = time.perf_counter()
+    parts[:] = 0
+    for images, labels in Batches(split, 64, seed=number):
+        times = [time.perf_counter()]
+        loss = F.cross_entropy(model(images), labels)
+        times.append(time.perf_counter())
+        optimizer.zero_grad()
+        loss.backward()
+        times.append(time.perf_counter())
+        optimizer.step()
+        times.append(time.perf_counter())
+        parts += np.diff([clock, *times])
+        clock = times[-1]
+    seconds.append(time.perf_counter() - start)
+names = ("data", "forward", "backward", "optimizer")
+print(json.dumps({"seconds": seconds, "parts": dict(zip(names, parts.tolist(), strict=True))}))

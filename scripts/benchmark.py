@@ -6,7 +6,8 @@ python scripts/benchmark.py training --keras-python ../tf/bin/python
 python scripts/benchmark.py article                  its accuracies, with nothing bought: 20 runs
 
 Contestants take turns, several rounds of them, since machines share their processors with others. What is printed is
-the median, and the median of the ratios within a round.
+the median, and the median of the ratios within a round. They have the same images, network, optimizer, batch of 64
+for training and 256 for validation, and the round's number as seed; ours also logs, checkpoints and records.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,9 @@ from rich.table import Table
 
 from lrdecay.adapter import Rates
 from lrdecay.console import format_seconds
-from lrdecay.data import Digits, MissingData, read_mnist
+from lrdecay.data import Digits, read_mnist
 from lrdecay.durations import Horizon
+from lrdecay.errors import ConfigError
 from lrdecay.figures import bar_chart
 from lrdecay.placement import Schedule
 from lrdecay.record import read, write_atomically
@@ -70,10 +73,11 @@ class Bench:
         """Runs ``train.py``, as a user would."""
         return run([sys.executable, "train.py", *arguments, f"output_dir={self.folder}"], **environment)
 
-    def peer(self, name: str, epochs: int) -> dict[str, Any]:
+    def peer(self, name: str, seed: int) -> dict[str, Any]:
         """Runs one of the others, and gives what it prints at last."""
         python = self.keras_python if name.startswith("keras") else sys.executable
-        done = run([python, str(PEERS / f"{name}.py"), str(self.folder / "data.npz"), str(epochs), str(self.folder)])
+        arguments = [self.folder / "data.npz", self.epochs, seed, self.folder]
+        done = run([python, str(PEERS / f"{name}.py"), *map(str, arguments)])
         return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -110,23 +114,10 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
     cpu = model[1] if model else platform.processor() or platform.machine()
-    versions = read_versions("torch", "pytorch-lightning", "keras", "tensorflow-cpu", "tensorflow", "jax")
+    versions = {package: version(package) for package in ("torch", "pytorch-lightning", "hydra-core")}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     parts = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
     return parts | {"python": platform.python_version()} | versions
-
-
-def read_versions(*packages: str) -> dict[str, str]:
-    """Versions of those that are installed here."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def save_data(name: str, file: Path) -> None:
@@ -145,17 +136,22 @@ def mnist_root() -> Path:
 
 def training(bench: Bench) -> None:
     """The article's training, whole epochs with validation."""
-    contestants: dict[str, Callable[[], dict[str, Any]]] = {
-        OURS: lambda: our_training(bench),
-        BF16: lambda: our_training(bench, "trainer.precision=bf16-mixed"),
-        f"{OURS}, process.tune=false": lambda: our_training(bench, "process.tune=false"),
-        "Lightning, torchvision, DataLoader": lambda: bench.peer("lightning_dataloader", 2),
-        "plain PyTorch, tensors in memory": lambda: bench.peer("plain_torch", bench.epochs),
+    contestants: dict[str, Callable[[int], dict[str, Any]]] = {
+        OURS: lambda seed: our_training(bench, seed),
+        BF16: lambda seed: our_training(bench, seed, "trainer.precision=bf16-mixed"),
+        f"{OURS}, process.tune=false": lambda seed: our_training(bench, seed, "process.tune=false"),
+        "Lightning, DataLoader": lambda seed: bench.peer("lightning_dataloader", seed),
+        "plain PyTorch": lambda seed: bench.peer("plain_torch", seed),
     }
-    if run_quietly([bench.keras_python, "-c", "import keras, tensorflow"]):
-        contestants["Keras on TensorFlow"] = lambda: bench.peer("keras_tensorflow", bench.epochs)
+    if versions := tensorflow_versions(bench.keras_python):
+        contestants["Keras on TensorFlow"] = lambda seed: bench.peer("keras_tensorflow", seed)
+        bench.results["machine"] |= versions
+    else:
+        print("Keras on TensorFlow left out: not installed; --keras-python names an interpreter that has them")
     if find_spec("jax") and find_spec("optax"):
-        contestants["JAX, one scan an epoch"] = lambda: bench.peer("jax_scan", 2)
+        contestants["JAX, a scan an epoch"] = lambda seed: bench.peer("jax_scan", seed)
+    else:
+        print("JAX left out: not installed; the oracles extra has it")
     rounds = take_turns(contestants, bench.rounds)
     seconds = {name: [statistics.median(one["seconds"][1:]) for one in several] for name, several in rounds.items()}
     accuracy = {name: statistics.mean(one["val_acc"][1] for one in several) for name, several in rounds.items()}
@@ -178,7 +174,7 @@ def training(bench: Bench) -> None:
         accuracies = f"{100 * found['val_acc_epoch_2']:.2f}%"
         rows.append([name, f"{median:.2f}", f"{least:.2f}–{most:.2f}", f"{images / median:,.0f}", *ratios, accuracies])
     title = f"Training on {bench.data}, batch 64, with validation: an epoch, median of {bench.rounds} rounds"
-    table(title, ["", "seconds", "range", "images/s", f"{OURS} : it", "bf16 : it", "val/acc, epoch 2"], rows)
+    table(title, ["", "seconds", "range", "images/s", f"{OURS} : it", "bf16 : it", "val/acc, 2nd"], rows)
 
 
 def ratio(ours: list[float], others: list[float]) -> float:
@@ -186,10 +182,20 @@ def ratio(ours: list[float], others: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, others, strict=True))
 
 
-def our_training(bench: Bench, *arguments: str) -> dict[str, Any]:
+def tensorflow_versions(python: str) -> dict[str, str]:
+    """Versions of Keras and TensorFlow in an interpreter; none if it has not both."""
+    code = "import keras, tensorflow; print(keras.__version__, tensorflow.__version__)"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return dict(zip(("keras", "tensorflow"), done.stdout.split()[-2:], strict=True))
+
+
+def our_training(bench: Bench, seed: int, *arguments: str) -> dict[str, Any]:
     """Epochs of ``train.py`` with its default logging, checkpoints and validation."""
     with gpu_utilisation() as utilisation:
-        bench.train(f"data={bench.data}", f"trainer.max_epochs={bench.epochs}", *arguments)
+        bench.train(f"data={bench.data}", f"trainer.max_epochs={bench.epochs}", f"seed={seed}", *arguments)
     record = read(newest(bench.folder / "runs") / "record.json")
     return {
         "seconds": record.epoch_seconds,
@@ -199,21 +205,25 @@ def our_training(bench: Bench, *arguments: str) -> dict[str, Any]:
 
 
 def step(bench: Bench) -> None:
-    """Where the time of a training step goes, and what of it a bare loop would not need."""
+    """Where the time of a training step on the CPU goes, and what of it a bare loop would not need."""
     bare, full = [], []
-    for _ in range(bench.rounds):
-        bare.append(bench.peer("no_framework", bench.epochs))
-        bench.train(f"data={bench.data}", f"trainer.max_epochs={bench.epochs}", "+trainer.limit_val_batches=0",
-                    "metric=val/loss", "~callbacks.best")  # fmt: skip
+    for seed in range(bench.rounds):
+        bare.append(bench.peer("no_framework", seed))
+        what = ["trainer=cpu", f"data={bench.data}", f"seed={seed}", f"trainer.max_epochs={bench.epochs}"]
+        bench.train(*what, "+trainer.limit_val_batches=0", "~callbacks.best")
         record = read(newest(bench.folder / "runs") / "record.json")
         full.append(statistics.median(record.epoch_seconds[1:]) / record.steps_per_epoch)
     steps = record.steps_per_epoch
     loop = [statistics.median(result["seconds"][1:]) / steps for result in bare]
-    parts = {name: statistics.median(result["parts"][name] for result in bare) / steps for name in bare[0]["parts"]}
+    parts = {
+        name: statistics.median(statistics.median(result["parts"][name][1:]) for result in bare) / steps
+        for name in bare[0]["parts"]
+    }
     share = statistics.median(1 - one / whole for one, whole in zip(loop, full, strict=True))
     whole = statistics.median(full)
     profiled = profile(bench)
-    bench.results["step"] = {"ms": 1e3 * whole, "framework_share": share, "parts_ms": parts, "profiled_us": profiled}
+    bench.results["step"] = {"ms": 1e3 * whole, "framework_share": share, "profiled_us": profiled}
+    bench.results["step"]["parts_ms"] = {name: 1e3 * value for name, value in parts.items()}
     rows = [[name, f"{1e6 * value:.0f}", f"{100 * value / whole:.1f}%"] for name, value in parts.items()]
     rows.append(["the framework's own", f"{1e6 * share * whole:.0f}", f"{100 * share:.1f}%"])
     rows += [[f"  of it {name}", f"{value:.0f}", f"{1e-4 * value / whole:.1f}%"] for name, value in profiled.items()]
@@ -267,7 +277,7 @@ def sweep(bench: Bench) -> None:
     def sweep_in(way: list[str]) -> float:
         return timed(lambda: bench.train("-m", *eight, "seed=1,2", *way))
 
-    seconds = take_turns({name: lambda way=way: sweep_in(way) for name, way in ways.items()}, max(bench.rounds // 2, 1))
+    seconds = take_turns({name: lambda _, way=way: sweep_in(way) for name, way in ways.items()}, bench.rounds)
     parallel = seconds["side by side, hydra/launcher=parallel"]
     ratios = {name: ratio(values, parallel) for name, values in seconds.items()}
     bench.results["sweep"] = {"seconds": seconds, "throughput_of_parallel": ratios, "epochs": bench.epochs}
@@ -312,7 +322,6 @@ def memory(bench: Bench) -> None:
     found, rows = {}, []
     for name, arguments in commands.items():
         sizes = resident_sizes(bench, arguments)
-        # From half on, when everything has been imported and every buffer been made.
         half, end = max(sizes[: len(sizes) // 2 + 1]), max(sizes[int(0.9 * len(sizes)) :])
         found[name] = {"peak_mb": max(sizes), "half_mb": half, "end_mb": end}
         rows.append([name, f"{max(sizes):.0f}", f"{half:.0f}", f"{end:.0f}"])
@@ -396,22 +405,14 @@ PARTS = {part.__name__: part for part in (training, step, startup, sweep, record
 # --- around them -----------------------------------------------------------------------------------------------------
 
 
-def take_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[Any]]:
-    """What each gave, round by round; every other round backwards, against drift."""
+def take_turns(contestants: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, list[Any]]:
+    """What each gave, called with the number of the round; every other round goes backwards, against drift."""
     results: dict[str, list[Any]] = {name: [] for name in contestants}
     for number in range(rounds):
         for name in list(contestants)[:: 1 if number % 2 == 0 else -1]:
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
-            results[name].append(contestants[name]())
+            results[name].append(contestants[name](number))
     return results
-
-
-def run_quietly(command: list[str]) -> bool:
-    """Whether a command can be run and succeeds."""
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
 
 
 def newest(folder: Path) -> Path:
@@ -421,7 +422,9 @@ def newest(folder: Path) -> Path:
 
 @contextmanager
 def gpu_utilisation() -> Iterator[list[float]]:
-    """Percent of the time that the first GPU computed, several times a second; empty where there is none."""
+    """Percent of the time that the first GPU computed, asked for several times a second between its first work and its
+    last; empty where there is none.
+    """
     values: list[float] = []
     if shutil.which("nvidia-smi") is None:
         yield values
@@ -429,13 +432,16 @@ def gpu_utilisation() -> Iterator[list[float]]:
     command = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor:
         lines = monitor.stdout or []
-        reader = threading.Thread(target=lambda: values.extend(float(line) for line in lines), daemon=True)
+        asked: list[float] = []
+        reader = threading.Thread(target=lambda: asked.extend(float(line) for line in lines if line[0].isdigit()))
         reader.start()
         try:
             yield values
         finally:
             monitor.terminate()
             reader.join()
+            worked = np.flatnonzero(asked)
+            values += asked[worked[0] : worked[-1] + 1] if worked.size else []
 
 
 def main() -> None:
@@ -450,15 +456,16 @@ def main() -> None:
     for part in arguments.parts:
         if part not in PARTS:
             parser.error(f"{part}: must be one of {', '.join(PARTS)}")
-    if arguments.rounds < 1 or arguments.epochs < 2:
-        parser.error("--rounds must be at least 1, --epochs at least 2")
+    for key, least in (("rounds", 1), ("epochs", 2)):
+        if getattr(arguments, key) < least:
+            parser.error(f"--{key}={getattr(arguments, key)}: must be at least {least}")
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(arguments.rounds, arguments.epochs, Path(temporary), arguments.data, arguments.keras_python)
         bench.results["machine"] = machine()
         try:
             save_data(arguments.data, bench.folder / "data.npz")
-        except (OSError, MissingData) as error:
-            sys.exit(f"error: --data={arguments.data}: {error}; set LRDECAY_DATA, or use --data=digits")
+        except (OSError, ConfigError) as error:
+            sys.exit(f"error: --data={arguments.data}: {error}; LRDECAY_DATA names the folder with MNIST/raw")
         print(" · ".join(f"{key} {value}" for key, value in bench.results["machine"].items()))
         for part in arguments.parts or [name for name in PARTS if name != "article"]:
             PARTS[part](bench)

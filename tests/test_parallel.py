@@ -34,16 +34,18 @@ def records(folder: Path) -> dict:
     return {path.parent.name: read(path) for path in sorted((folder / "outputs").glob("sweeps/*/*/record.json"))}
 
 
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(folder: Path, *terminal: str, **options) -> subprocess.Popen[str]:
     """A parallel sweep of two long jobs, returned when both are training."""
-    command = [sys.executable, ROOT / "train.py", "-m", "data=digits", PARALLEL, "hydra.launcher.processes=2"]
+    command = f"{sys.executable} {ROOT / 'train.py'} -m data=digits {PARALLEL} hydra.launcher.processes=2"
+    command += " seed=1,2 trainer.max_epochs=100000"
     process = subprocess.Popen(
-        [*command, "seed=1,2", "trainer.max_epochs=100000", *overrides],
+        [*terminal, command] if terminal else command.split(),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        **options,
     )
     deadline = time.monotonic() + 120
     while sum(bool(record.epochs) for record in records(folder).values()) < 2:
@@ -114,8 +116,17 @@ def test_ctrl_c_interrupts_every_job(tmp_path):
     assert "Traceback" not in stderr
 
 
+def test_ctrl_c_on_a_terminal_where_progress_is_drawn(tmp_path):
+    terminal = start(tmp_path, "script", "-qefc", stdin=subprocess.PIPE)
+    stdout, _ = terminal.communicate("\x03", timeout=20)
+    assert terminal.returncode == 130
+    assert ended(tmp_path, 0) == {"interrupted"}
+    assert "Traceback" not in stdout
+
+
 def test_the_jobs_end_when_the_launcher_is_killed(tmp_path):
-    sweep = start(tmp_path)
+    # As under a shell that runs it in the background, where Ctrl-C is to be ignored.
+    sweep = start(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     sweep.kill()
     sweep.communicate(timeout=20)
     assert ended(tmp_path, 20) == {"interrupted"}
@@ -146,6 +157,7 @@ def test_the_jobs_share_one_display(tmp_path):
         ("processes=0", "processes=0: must be an integer, at least 1, or null"),
         ("threads=many", "threads=many: must be an integer, at least 1, or null"),
         ("gpus=2", "gpus=2: must be a list such as [0,1], or null"),
+        ("gpus=[]", "gpus=[]: must be a list such as [0,1], or null"),
     ],
 )
 def test_a_value_that_cannot_be(train, key, message):
@@ -154,15 +166,29 @@ def test_a_value_that_cannot_be(train, key, message):
     assert done.stderr == f"error: hydra.launcher.{message}\n"
 
 
+def test_a_job_has_one_device(train):
+    done = train("-m", PARALLEL, "seed=1,2", "trainer=ddp_cpu")
+    assert done.returncode == 1
+    message = "error: trainer.devices=2: must be 1 with hydra/launcher=parallel, which gives each job one\n"
+    assert done.stderr == message
+
+
+def test_jobs_in_batches_have_the_same_threads(train, tmp_path):
+    few = ["seed=1,2,3", "trainer.max_steps=1", "hydra.launcher.processes=2", "hydra.sweeper.max_batch_size=2"]
+    done = train("-m", PARALLEL, *few)
+    assert done.returncode == 0, done.stderr
+    assert len({record.threads for record in records(tmp_path).values()}) == 1
+    assert "3 runs in 1 group" in done.stdout
+
+
 def test_the_machine_is_shared_out(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert [share.threads for share in shares(100, None, None, [])] == [1] * 8
-    assert [share.threads for share in shares(3, None, None, [])] == [2] * 3, "no more processes than jobs"
-    assert [share.threads for share in shares(100, 16, None, [])] == [1] * 16
-    assert [share.threads for share in shares(100, 2, 3, [])] == [3, 3]
-    assert [share.gpu for share in shares(100, None, None, ["0", "3"])] == ["0", "3"]
-    assert [share.gpu for share in shares(100, 5, None, ["0", "3"])] == ["0", "3", "0", "3", "0"]
-    assert shares(2, 2, None, ["0", "3"])[1].environment == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "3"}
+    assert [share.threads for share in shares(8, None, [])] == [1] * 8
+    assert [share.threads for share in shares(3, None, [])] == [2] * 3
+    assert [share.threads for share in shares(16, None, [])] == [1] * 16
+    assert [share.threads for share in shares(2, 3, [])] == [3, 3]
+    assert [share.gpu for share in shares(5, None, ["0", "3"])] == ["0", "3", "0", "3", "0"]
+    assert shares(2, None, ["0", "3"])[1].environment == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "3"}
 
 
 @pytest.mark.parametrize(("named", "found"), [("1,3", ["1", "3"]), ("", []), ("-1", []), ("GPU-8ab", ["GPU-8ab"])])
@@ -179,7 +205,8 @@ def test_each_job_sees_its_own_gpu(train, tmp_path):
     jobs = ["model._target_=seen.make", "seed=1,2,3,4", "trainer.max_epochs=1", "hydra.launcher.gpus=[0,5]"]
     done = train("-m", PARALLEL, *jobs, "trainer.accelerator=auto", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert sorted(set(done.stderr.splitlines())) == ["sees GPU 0", "sees GPU 5"]
+    seen = [line for line in done.stdout.splitlines() if line.startswith("sees")]
+    assert sorted(set(seen)) == ["sees GPU 0", "sees GPU 5"]
     assert len(records(tmp_path)) == 4
 
 
@@ -191,4 +218,4 @@ def test_the_record_says_what_was_done_to_the_process(train, tmp_path):
     assert plain["process"] == []
     assert tuned["threads"] == plain["threads"] == 2
     assert tuned["epochs"] == plain["epochs"], "the same numbers"
-    assert tuned["result_hash"] == plain["result_hash"]
+    assert "2 runs in 2 groups" in done.stdout

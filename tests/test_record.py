@@ -31,6 +31,7 @@ def test_reads_a_record_of_the_first_schema(tmp_path):
     del values["epoch_seconds"], values["process"]
     file.write_text(json.dumps(values | {"schema": 1, "seconds_per_epoch": 1.5}))
     assert read(file).epoch_seconds == [1.5, 1.5]
+    assert read(file).config["process"]["tune"] is False
     file.write_text(json.dumps(values | {"schema": 1, "seconds_per_epoch": None}))
     assert read(file).epoch_seconds == []
 
@@ -53,6 +54,7 @@ def test_is_plain_json_even_with_nan(tmp_path):
         lambda whole: b"\xff\xfe",
         lambda whole: whole.replace(b'"schema": 2', b'"schema": 99'),
         lambda whole: whole.replace(b'"running"', b'"dancing"'),
+        lambda whole: b'{"schema": 1, "epochs": null, "config": 3, "seconds_per_epoch": 1}',
     ],
 )
 def test_what_is_no_whole_record_is_named(tmp_path, damage):

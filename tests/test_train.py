@@ -323,6 +323,13 @@ class TestConfiguration:
         assert done.returncode == 0, done.stderr
         assert (record_of(tmp_path).data, record_of(tmp_path).total_steps) == ("Noise", 8)
 
+    def test_gradients_are_clipped(self, train, tmp_path):
+        """To nothing, so that nothing is learned."""
+        done = train("optimizer=sgd", "trainer.gradient_clip_val=1e-12", SHORT)
+        assert done.returncode == 0, done.stderr
+        losses = {row["val/loss"] for row in record_of(tmp_path).epochs}
+        assert max(losses) - min(losses) < 1e-6
+
     def test_clipping_precision_and_a_length_in_steps(self, train, tmp_path):
         done = train(
             "trainer.gradient_clip_val=0.5", "trainer.precision=bf16-mixed", "schedule=cosine",

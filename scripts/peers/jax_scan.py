@@ -1,6 +1,6 @@
 """JAX: an epoch as one jitted scan over batches, with optax's Adam.
 
-python jax_scan.py DATA.npz EPOCHS
+python jax_scan.py DATA.npz EPOCHS SEED
 """
 
 import json
@@ -26,12 +26,12 @@ def loss(weights, images, labels):
     return optax.softmax_cross_entropy_with_integer_labels(forward(weights, images), labels).mean()
 
 
-data, epochs = np.load(sys.argv[1]), int(sys.argv[2])
+data, epochs, seed = np.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 x_train, x_val = (jnp.asarray(data[key][..., None] / np.float32(255)) for key in ("x_train", "x_val"))
 y_train, y_val = (jnp.asarray(data[key]) for key in ("y_train", "y_val"))
 glorot = jax.nn.initializers.glorot_uniform()
 shapes = {"conv": (3, 3, 1, 32), "dense": (5408, 128), "head": (128, 10)}
-keys = jax.random.split(jax.random.key(1), 4)
+keys = jax.random.split(jax.random.key(seed), 4)
 weights = {name: glorot(key, shape) for key, (name, shape) in zip(keys, shapes.items(), strict=False)}
 weights |= {f"{name}_bias": jnp.zeros(shape[-1]) for name, shape in shapes.items()}
 adam = optax.adam(1e-3, eps=1e-7)

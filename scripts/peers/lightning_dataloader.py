@@ -1,6 +1,6 @@
 """The usual template: Lightning, torchvision's transform, DataLoader, torchmetrics, metrics logged at every step.
 
-python lightning_dataloader.py DATA.npz EPOCHS
+python lightning_dataloader.py DATA.npz EPOCHS SEED FOLDER
 """
 
 import json
@@ -70,10 +70,10 @@ class Network(pl.LightningModule):
         self.accuracies.append(self.trainer.callback_metrics["val/acc"].item())
 
 
-data, epochs = np.load(sys.argv[1]), int(sys.argv[2])
-pl.seed_everything(1)
+data, epochs, seed = np.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+pl.seed_everything(seed)
 train = DataLoader(Images(data["x_train"], data["y_train"]), batch_size=64, shuffle=True)
-val = DataLoader(Images(data["x_val"], data["y_val"]), batch_size=64)
+val = DataLoader(Images(data["x_val"], data["y_val"]), batch_size=256)
 network = Network()
-pl.Trainer(max_epochs=epochs, default_root_dir=sys.argv[3]).fit(network, train, val)
+pl.Trainer(max_epochs=epochs, default_root_dir=sys.argv[4]).fit(network, train, val)
 print(json.dumps({"seconds": network.seconds, "val_acc": network.accuracies}))

@@ -1,6 +1,6 @@
 """This project's own network, batches and optimizer in a bare loop: what remains of a step without the framework.
 
-python no_framework.py DATA.npz EPOCHS
+python no_framework.py DATA.npz EPOCHS SEED
 """
 
 import json
@@ -16,15 +16,15 @@ from lrdecay.models import CNN
 from lrdecay.process import prepare_process
 
 prepare_process(tune=True, threads=None)
-data, epochs = np.load(sys.argv[1]), int(sys.argv[2])
+data, epochs, seed = np.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 split = torch.from_numpy(data["x_train"]).unsqueeze(1), torch.from_numpy(data["y_train"])
-torch.manual_seed(1)
+torch.manual_seed(seed)
 model = CNN()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
-seconds, parts = [], np.zeros(4)
+seconds, parts = [], []
 for number in range(epochs):
     start = clock = time.perf_counter()
-    parts[:] = 0
+    spent = np.zeros(4)
     for images, labels in Batches(split, 64, seed=number):
         times = [time.perf_counter()]
         loss = F.cross_entropy(model(images), labels)
@@ -34,8 +34,9 @@ for number in range(epochs):
         times.append(time.perf_counter())
         optimizer.step()
         times.append(time.perf_counter())
-        parts += np.diff([clock, *times])
+        spent += np.diff([clock, *times])
         clock = times[-1]
     seconds.append(time.perf_counter() - start)
+    parts.append(spent)
 names = ("data", "forward", "backward", "optimizer")
-print(json.dumps({"seconds": seconds, "parts": dict(zip(names, parts.tolist(), strict=True))}))
+print(json.dumps({"seconds": seconds, "parts": dict(zip(names, np.array(parts).T.tolist(), strict=True))}))

@@ -6,9 +6,11 @@ once and leaves nothing behind for the next, and when it is killed the others go
 """
 
 import contextlib
+import io
 import logging
 import math
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -62,13 +64,18 @@ class Job:
 
 
 class ParallelLauncher(Launcher):
-    """Runs as many jobs at a time as there are GPUs, or cores where there are none.
+    """Runs as many jobs at a time as there are GPUs, or cores where there are none; each has one device.
+
+    Hydra's callbacks are called in the process that launches, those of one job among those of others.
 
     Args:
         processes: jobs at a time; ``None`` for one on each GPU or core.
         threads: CPU threads of each; ``None`` for an equal share of the cores. (``process.threads`` of a job
             overrides it.) Results are the same to the last bit as in series with so many threads.
-        gpus: their numbers, dealt out in turn; ``None`` for all that can be seen.
+        gpus: their numbers, dealt out in turn; ``None`` for all of NVIDIA's that can be seen.
+
+    Raises:
+        ConfigError: a value cannot be used, or the system cannot fork.
     """
 
     def __init__(
@@ -77,8 +84,10 @@ class ParallelLauncher(Launcher):
         for key, value in (("processes", processes), ("threads", threads)):
             if value is not None and not (is_integer(value) and value >= 1):
                 raise ConfigError(f"hydra.launcher.{key}={value}: must be an integer, at least 1, or null")
-        if isinstance(gpus, str | int):
+        if gpus is not None and (isinstance(gpus, str | int) or not gpus):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a list such as [0,1], or null")
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            raise ConfigError(f"hydra/launcher=parallel: must be basic on {sys.platform}, which cannot fork a process")
         self.processes = processes
         self.threads = threads
         self.gpus = None if gpus is None else [str(gpu) for gpu in gpus]
@@ -87,15 +96,11 @@ class ParallelLauncher(Launcher):
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs the jobs, and gives what they returned in their order.
-
-        Hydra's callbacks are called here, in the process that launches.
-        """
+        """Runs the jobs, and gives what they returned in their order."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        accelerator = OmegaConf.select(self.config, "trainer.accelerator")
-        gpus = [] if accelerator == "cpu" else (visible_gpus() if self.gpus is None else self.gpus)
-        free = shares(len(job_overrides), self.processes, self.threads, gpus)
+        before = HydraConfig.instance().cfg
+        free = self._shares()
         waiting = list(zip(count(initial_job_idx), job_overrides))[::-1]
         running: dict[Any, Job] = {}
         results: dict[int, JobReturn] = {}
@@ -106,23 +111,34 @@ class ParallelLauncher(Launcher):
                     job = self._start(*waiting.pop(), free.pop(0), draw=bars is not None)
                     running[job.messages] = job
                 for messages in wait(list(running)):
-                    job = running[messages]
-                    if _receive(job, bars):
+                    if _receive(running[messages], bars):
                         continue
-                    del running[messages]
+                    job = running.pop(messages)
                     free.append(job.share)
-                    self.context.callbacks.on_job_end(config=job.config, job_return=job.result)
-                    if job.result.status != JobStatus.COMPLETED:
-                        # The sweep goes on, as it does after an exception, and tells at its end.
-                        job.result = JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
-                    results[job.number] = job.result
-        except KeyboardInterrupt:
+                    results[job.number] = self._end(job)
+        except BaseException as error:
             _interrupt(list(running.values()))
-            raise SystemExit(130) from None
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(130) from None
+            raise
         finally:
+            HydraConfig.instance().cfg = before
             if bars is not None:
                 bars.stop()
         return [results[number] for number in sorted(results)]
+
+    def _shares(self) -> list["Share"]:
+        trainer = OmegaConf.select(self.config, "trainer") or {}
+        devices = trainer.get("devices", 1)
+        if devices != 1:
+            raise ConfigError(
+                f"trainer.devices={devices}: must be 1 with hydra/launcher=parallel, which gives each job one"
+            )
+        accelerator = trainer.get("accelerator", "auto")
+        gpus = [] if accelerator == "cpu" else (visible_gpus() if self.gpus is None else self.gpus)
+        # An accelerator that was not found here can still be there, and is not for many.
+        at_a_time = self.processes or len(gpus) or (cores() if accelerator in ("cpu", "auto") else 1)
+        return shares(at_a_time, self.threads, gpus)
 
     def _start(self, number: int, overrides: Sequence[str], share: Share, draw: bool) -> Job:
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -131,16 +147,34 @@ class ParallelLauncher(Launcher):
         HydraConfig.instance().set_config(config)  # the folder is named from it
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute())
+        HydraConfig.instance().set_config(config)
         self.context.callbacks.on_job_start(config=config, task_function=self.task)
         context = HydraContext(self.context.config_loader, Callbacks())
         call = cloudpickle.dumps((Singleton.get_state(), self.task, config, context))
         receiver, sender = multiprocessing.Pipe(duplex=False)
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(IMPORTED_ONCE)
-        process = processes.Process(target=_work, args=(sender, call, share, draw))
+        _start_forkserver()
+        process = multiprocessing.get_context("forkserver").Process(target=_work, args=(sender, call, share, draw))
         process.start()
         sender.close()  # so that the pipe ends when the process does
         return Job(number, config, share, process, receiver)
+
+    def _end(self, job: Job) -> JobReturn:
+        HydraConfig.instance().set_config(job.config)
+        self.context.callbacks.on_job_end(config=job.config, job_return=job.result)
+        if job.result.status == JobStatus.COMPLETED:
+            return job.result
+        # The sweep goes on, as it does after an exception, and tells at its end.
+        return JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
+
+
+def _start_forkserver() -> None:
+    """Starts the process that jobs are forked from, unless it runs. Ctrl-C is not for it."""
+    multiprocessing.forkserver.set_forkserver_preload(IMPORTED_ONCE)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def visible_gpus() -> list[str]:
@@ -150,11 +184,17 @@ def visible_gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
-def shares(jobs: int, processes: int | None, threads: int | None, gpus: Sequence[str]) -> list[Share]:
-    """What each of the processes gets that run at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = min(processes or len(gpus) or cores, jobs)
-    threads = threads or max(cores // processes, 1)
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shares(processes: int, threads: int | None, gpus: Sequence[str]) -> list[Share]:
+    """What each of the processes gets that run at a time.
+
+    However few jobs there are, so that a job has the same threads, and the same result, in every sweep.
+    """
+    threads = threads or max(cores() // processes, 1)
     return [Share(threads, gpus[number % len(gpus)] if gpus else None) for number in range(processes)]
 
 
@@ -173,22 +213,26 @@ def _receive(job: Job, bars: Any) -> bool:
         return False
     if kind == "result":
         job.result = cloudpickle.loads(content)
-    elif kind == "text":
-        sys.stderr.write(content)
-    else:
+    elif kind in ("stdout", "stderr"):
+        print(content, end="", file=getattr(sys, kind), flush=True)
+    elif bars is not None:
         bars.update(job.number, **content | {"description": f"[{job.number + 1}] {content['description']}"})
     return True
 
 
 def _ending(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    if status >= 0:
+        return f"ended with status {status}"
+    known = {item.value: item.name for item in signal.Signals}
+    return f"killed by {known.get(-status, f'signal {-status}')}"
 
 
 def _interrupt(jobs: Sequence[Job]) -> None:
     """Lets the jobs record that they were interrupted; at a second Ctrl-C, not even that."""
     try:
         for job in jobs:
-            os.kill(job.process.pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(job.process.pid, signal.SIGINT)
         for job in jobs:
             while _receive(job, None):
                 pass
@@ -197,49 +241,62 @@ def _interrupt(jobs: Sequence[Job]) -> None:
             job.process.kill()
 
 
-class _Text:
-    """stdout and stderr of a job: sent line by line to where the progress is drawn."""
+class _Sender:
+    """A job's end of the pipe, for all its threads."""
 
     def __init__(self, messages: Connection) -> None:
-        self.messages = messages
+        self._messages = messages
+        self._lock = threading.Lock()
+
+    def send(self, kind: str, content: Any) -> None:
+        # If nobody listens any more, the launcher is gone, and the job is told so by a signal.
+        with self._lock, contextlib.suppress(OSError):
+            self._messages.send((kind, content))
+
+
+class _Text(io.TextIOBase):
+    """stdout or stderr of a job: its whole lines are sent to where the progress is drawn."""
+
+    def __init__(self, sender: _Sender, kind: str) -> None:
+        self._sender, self._kind, self._line = sender, kind, ""
+
+    def writable(self) -> bool:
+        return True
 
     def write(self, text: str) -> int:
-        if text:
-            self.messages.send(("text", text))
+        whole, newline, self._line = (self._line + text).rpartition("\n")
+        if newline:
+            self._sender.send(self._kind, whole + newline)
         return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def isatty(self) -> bool:
-        return False
 
 
 def _work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
     """A job, in its process."""
-    os.setpgid(0, 0)  # Ctrl-C reaches the launcher, which passes it on once
+    # Ctrl-C reaches the launcher, which passes it on once.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    os.environ |= share.environment
-    sys.stdout = sys.stderr = _Text(messages)
+    sender = _Sender(messages)
+    sys.stdout, sys.stderr = _Text(sender, "stdout"), _Text(sender, "stderr")
     if draw:
-        progress.send = lambda values: messages.send(("progress", values))
+        progress.send = lambda values: sender.send("progress", values)
     for name in ("pytorch_lightning", "lightning_fabric"):
         # They were imported before logging was set up, and print on their own then.
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     import torch
 
+    os.environ |= share.environment
     torch.set_num_threads(share.threads)
     state, task, config, context = cloudpickle.loads(call)
     setup_globals()
     Singleton.set_state(state)
     result = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-    messages.send(("result", cloudpickle.dumps(result)))
+    sender.send("result", cloudpickle.dumps(result))
 
 
 def _end_with_launcher() -> None:
     launcher = multiprocessing.parent_process()
     assert launcher is not None
     launcher.join()
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)

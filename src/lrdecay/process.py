@@ -1,7 +1,7 @@
 """The one place where something is done to the process that trains, rather than to the training.
 
-It makes steps faster and leaves what they compute as it is. ``process.tune=false`` leaves the process alone, and the
-record says what was done.
+It makes steps faster and leaves what they compute as it is, up to numbers below 1e-38. ``process.tune=false`` leaves
+the process alone, and the record says what was done.
 """
 
 import ctypes
@@ -12,9 +12,9 @@ import torch
 
 from lrdecay.errors import ConfigError
 
-# <malloc.h>
+# <malloc.h>; older versions of glibc take no larger threshold for mmap than 32 MiB
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT = 2**30
+KEPT, KEPT_BEFORE = 2**30, 2**25
 
 
 def prepare_process(tune: bool, threads: int | None) -> list[str]:
@@ -30,21 +30,17 @@ def prepare_process(tune: bool, threads: int | None) -> list[str]:
     Raises:
         ConfigError: it was prepared otherwise for an earlier run, which cannot be undone.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if _first_choice(tune) != tune:
+    if _CHOSEN.setdefault("tune", tune) != tune:
         raise ConfigError(
             f"process.tune={tune}: must be the same for all runs of one process; sweep it with hydra/launcher=parallel"
         )
+    if threads is not None:
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # or Lightning sets it anew in processes of ddp
     return list(_tuned()) if tune else []
 
 
-_chosen: list[bool] = []
-
-
-def _first_choice(tune: bool) -> bool:
-    _chosen.append(tune)
-    return _chosen[0]
+_CHOSEN: dict[str, bool] = {}
 
 
 @functools.cache
@@ -53,8 +49,10 @@ def _tuned() -> tuple[str, ...]:
     # glibc gives large blocks back to the system as soon as they are free, and each step pays to get them again, page
     # by page.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None and all([mallopt(M_MMAP_THRESHOLD, KEPT), mallopt(M_TRIM_THRESHOLD, KEPT)]):
-        done.append("freed memory kept")
+    if mallopt is not None:
+        kept = mallopt(M_MMAP_THRESHOLD, KEPT) or mallopt(M_MMAP_THRESHOLD, KEPT_BEFORE)
+        if mallopt(M_TRIM_THRESHOLD, KEPT) and kept:
+            done.append("freed memory kept")
     # Adam's averages of gradients that have become 0 sink below 1e-38, where processors are many times slower. The
     # threads that compute inherit it from the one that starts them.
     if torch.set_flush_denormal(True):

@@ -4,6 +4,7 @@ draws them all.
 Imported by the launcher, so nothing heavy is imported here.
 """
 
+import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -24,14 +25,17 @@ class Bars:
             transient=True,
         )
         self._lines: dict[Hashable, TaskID] = {}
+        self._next = 0.0
         self._progress.start()
 
     def update(self, line: Hashable, description: str, completed: int, total: float, status: str) -> None:
-        """Draws a line, a new one if there is none of that name."""
+        """Changes a line, or adds one if there is none of that name; all are drawn a few times a second."""
         if line not in self._lines:
             self._lines[line] = self._progress.add_task("", total=total, status="")
         self._progress.update(self._lines[line], description=description, completed=completed, status=status)
-        self._progress.refresh()
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + 0.2
+            self._progress.refresh()
 
     def remove(self, line: Hashable) -> None:
         """Takes a line away, if it is there."""

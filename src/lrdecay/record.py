@@ -33,7 +33,6 @@ WITHOUT_EFFECT = (
     "data._target_",
     "data.root",
     "data.download",
-    "process",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
@@ -131,8 +130,10 @@ def read(path: Path) -> Record:
 
 def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 1, which had only the mean of the seconds and left the process alone, as one of schema 2."""
-    mean = values.pop("seconds_per_epoch", None)
-    seconds = [] if mean is None else [mean] * len(values.get("epochs", []))
+    mean, epochs, config = values.pop("seconds_per_epoch", None), values.get("epochs"), values.get("config")
+    if isinstance(config, dict):
+        config["process"] = {"tune": False, "threads": None}
+    seconds = [mean] * len(epochs) if mean is not None and isinstance(epochs, list) else []
     return values | {"schema": SCHEMA, "epoch_seconds": seconds, "process": []}
 
 

@@ -1,5 +1,6 @@
 """One run: ``prepare`` builds it from a configuration, ``fit`` trains it, ``finish`` tests and records it."""
 
+import gc
 import logging
 import math
 import os
@@ -286,6 +287,7 @@ def _job_of_many(job: Any) -> Iterator[None]:
             else:
                 os.environ[name] = value
         torch.set_num_threads(threads)
+        gc.collect()  # Trainer and module refer to each other, and would wait with all their weights to be found
         if wandb := sys.modules.get("wandb"):
             wandb.finish()
 

@@ -153,7 +153,7 @@ class Sweep(Callback):
         from lrdecay.console import format_seconds, result
 
         record = self._read_record(Path(config.hydra.runtime.output_dir))
-        outcome = "failed before its record was written"
+        outcome = f"failed before its record was written: {job_return._return_value}"
         if record is not None:
             if record.status == "running":  # its process was ended from outside
                 record.status, record.error = "failed", str(job_return._return_value)

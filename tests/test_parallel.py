@@ -34,12 +34,12 @@ def records(folder: Path) -> dict:
     return {path.parent.name: read(path) for path in sorted((folder / "outputs").glob("sweeps/*/*/record.json"))}
 
 
-def start(folder: Path, *terminal: str, **options) -> subprocess.Popen[str]:
-    """A parallel sweep of two long jobs, returned when both are training."""
-    command = f"{sys.executable} {ROOT / 'train.py'} -m data=digits {PARALLEL} hydra.launcher.processes=2"
+def start(folder: Path, *shell: str, before: str = "", **options) -> subprocess.Popen[str]:
+    """A parallel sweep of two long jobs, in a shell that first does something, returned when both are training."""
+    command = f"{before}exec {sys.executable} {ROOT / 'train.py'} -m data=digits {PARALLEL} hydra.launcher.processes=2"
     command += " seed=1,2 trainer.max_epochs=100000"
     process = subprocess.Popen(
-        [*terminal, command] if terminal else command.split(),
+        [*(shell or ("sh", "-c")), command],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -126,7 +126,7 @@ def test_ctrl_c_on_a_terminal_where_progress_is_drawn(tmp_path):
 
 def test_the_jobs_end_when_the_launcher_is_killed(tmp_path):
     # As under a shell that runs it in the background, where Ctrl-C is to be ignored.
-    sweep = start(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    sweep = start(tmp_path, before="trap '' INT; ")
     sweep.kill()
     sweep.communicate(timeout=20)
     assert ended(tmp_path, 20) == {"interrupted"}

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -109,8 +110,6 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    import torch
-
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
     cpu = model[1] if model else platform.processor() or platform.machine()
@@ -369,8 +368,6 @@ def evaluate(schedule: Schedule) -> None:
 
 def set_rates(schedule: Schedule) -> None:
     """Sets rate, momentum and weight decay of an optimizer at each of `SET` steps."""
-    import torch
-
     parameter = torch.nn.Parameter(torch.zeros(1))
     rates = Rates(torch.optim.AdamW([parameter], weight_decay=0.01), schedule, Horizon(SET, 1000))
     rates.optimizer.step()

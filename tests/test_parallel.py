@@ -200,13 +200,15 @@ def test_the_gpus_that_cuda_may_use(monkeypatch, named, found):
 def test_each_job_sees_its_own_gpu(train, tmp_path):
     (tmp_path / "seen.py").write_text(
         "import os\nfrom lrdecay.models import MLP\n\ndef make(**sizes):\n"
-        "    print('sees GPU', os.environ['CUDA_VISIBLE_DEVICES'])\n    return MLP(hidden=[4])\n"
+        "    print('sees GPU', os.environ['CUDA_VISIBLE_DEVICES'])\n    print('the end', end='')\n"
+        "    return MLP(hidden=[4])\n"
     )
     jobs = ["model._target_=seen.make", "seed=1,2,3,4", "trainer.max_epochs=1", "hydra.launcher.gpus=[0,5]"]
     done = train("-m", PARALLEL, *jobs, "trainer.accelerator=auto", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     seen = [line for line in done.stdout.splitlines() if line.startswith("sees")]
     assert sorted(set(seen)) == ["sees GPU 0", "sees GPU 5"]
+    assert done.stdout.count("the end") == 4, "not even half a line is lost"
     assert len(records(tmp_path)) == 4
 
 

@@ -269,6 +269,12 @@ class _Text(io.TextIOBase):
             self._sender.send(self._kind, whole + newline)
         return len(text)
 
+    def flush(self) -> None:
+        """Sends the line so far; a process does so at its end."""
+        if self._line:
+            self._sender.send(self._kind, self._line)
+            self._line = ""
+
 
 def _work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
     """A job, in its process."""

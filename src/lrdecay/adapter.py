@@ -211,17 +211,17 @@ class Averages:
 
     def __init__(self, optimizer: Optimizer | None = None) -> None:
         self._optimizer: Any = optimizer if is_schedule_free(optimizer) else None
-        self._trained: list[Tensor] | None = None
+        self.trained: list[Tensor] | None = None
 
     @property
     def needed(self) -> bool:
         """Whether the average is not what is being trained."""
-        return self._optimizer is not None and self._trained is None
+        return self._optimizer is not None and self.trained is None
 
     def use(self) -> None:
         """Puts the average in the place of the weights that are trained."""
         if self.needed:
-            self._trained = [parameter.detach().clone() for parameter in self._parameters()]
+            self.trained = [parameter.detach().clone() for parameter in self._parameters()]
             self._optimizer.eval()
 
     @torch.no_grad()
@@ -230,10 +230,10 @@ class Averages:
         if self._optimizer is None:
             return
         self._optimizer.train()
-        if self._trained is not None:
-            for parameter, trained in zip(self._parameters(), self._trained, strict=True):
+        if self.trained is not None:
+            for parameter, trained in zip(self._parameters(), self.trained, strict=True):
                 parameter.copy_(trained)
-            self._trained = None
+            self.trained = None
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]

@@ -12,6 +12,7 @@ from lrdecay import progress
 from lrdecay.console import format_metric
 from lrdecay.module import Classifier
 from lrdecay.record import Record
+from lrdecay.stopping import Stop
 
 
 class ProgressBar(Callback):
@@ -63,17 +64,38 @@ class ProgressBar(Callback):
 
 
 class RecordKeeper(Checkpoint):
-    """Writes the record after every epoch, so that a run which is cut off keeps its curves.
+    """Writes the record after every epoch, so that a run which is cut off keeps its curves, and keeps its times.
 
     (A `Checkpoint` because Lightning calls these after the module has closed its epoch.)
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, stop: Stop) -> None:
         self.record = record
+        self.stop = stop
         self._started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
+        if trainer.world_size == 1:
+            self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
+        assert isinstance(pl_module, Classifier)
+        assert pl_module.horizon is not None
+        self.record.total_steps = pl_module.horizon.total_steps
+        self.record.steps_per_epoch = pl_module.horizon.steps_per_epoch
+        if trainer.is_global_zero:
+            self.record.write()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        # After the checkpoints, whose turn is before, and when they can be written.
+        if self.stop.requested is not None and batch_idx % trainer.accumulate_grad_batches == 0:
+            self.stop.obey()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch_seconds": list(self.record.epoch_seconds), "seconds": self.record.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.record.epoch_seconds = state_dict["epoch_seconds"]
+        self.record.go_on(state_dict["seconds"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -83,6 +105,10 @@ class RecordKeeper(Checkpoint):
         self._started = now
         if trainer.is_global_zero:
             self.record.write()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        assert isinstance(pl_module, Classifier)
+        self.record.epochs, self.record.divergence = pl_module.epochs, pl_module.divergence
 
 
 class Hyperparameters(Callback):
@@ -112,7 +138,8 @@ class Hyperparameters(Callback):
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_custom_scalars(self.LAYOUT)
+                if not trainer.ckpt_path:  # a run that goes on has it
+                    logger.experiment.add_custom_scalars(self.LAYOUT)
                 logger.hparams.update(self.values)  # for the hparams.yaml that it writes
             elif not isinstance(logger, CSVLogger):
                 logger.log_hyperparams(self.values)

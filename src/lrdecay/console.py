@@ -52,6 +52,12 @@ def result(record: Record) -> str:
     return " · ".join(f"{key} {format_metric(key, record.final.get(key))}" for key in keys)
 
 
+def ended(record: Record) -> str:
+    """What a completed run came to, where and in which time."""
+    seconds = format_seconds(record.seconds)
+    return f"[bold]{record.data}[/]: {result(record)} · {seconds} → {relative(record.directory)}"
+
+
 def named_schedule(choices: Mapping[str, str]) -> str:
     """``cosine``, or ``cosine × plateau``; the schedule of that name is its scale already."""
     schedule, scale = choices.get("schedule", ""), choices.get("scale", "none")

@@ -36,15 +36,17 @@ Split = tuple[Tensor, Tensor]
 class Batches:
     """The batches of one split: float32 images in [0, 1] and labels, gathered on their device.
 
-    The images stay uint8 in memory and are scaled batch by batch. The order of a shuffled epoch is a pure function
-    of (seed, epoch), so it needs no state to be repeated or resumed. With several processes each takes every
-    ``world_size``-th row of the same batch.
+    The images stay uint8 in memory and are scaled batch by batch. The order of a shuffled epoch, and how its images
+    are shifted, is a pure function of (seed, epoch), so it needs no state to be repeated or resumed. With several
+    processes each takes every ``world_size``-th row of the same batch.
 
     Args:
         split: the images and labels.
         batch_size: rows of a batch over all processes together; the last batch of an epoch may be shorter.
         seed: shuffles by this seed; ``None`` keeps the order of the split.
         epoch: gives the epoch when an iteration begins.
+        first: gives the batch to begin with, then; 0 unless an epoch is resumed.
+        shift: each image of a shuffled epoch is moved by up to so many pixels in both directions, 0s following it.
         rank: number of this process.
         world_size: number of processes.
     """
@@ -56,6 +58,8 @@ class Batches:
         *,
         seed: int | None = None,
         epoch: Callable[[], int] = lambda: 0,
+        first: Callable[[], int] = lambda: 0,
+        shift: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -63,6 +67,8 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
+        self.first = first
+        self.shift = shift
         self.rank = rank
         self.world_size = world_size
 
@@ -71,16 +77,23 @@ class Batches:
 
     def __iter__(self) -> Iterator[Split]:
         # A generator, so the epoch is read at the first batch, not when Lightning makes the iterator.
+        first = self.first()
+        shifts = None
         if self.seed is None:
             rows = torch.arange(len(self.labels))
         else:
-            order = np.random.default_rng([self.seed, self.epoch()]).permutation(len(self.labels))
-            rows = torch.from_numpy(order)
-        for share in rows.to(self.labels.device).split(self.batch_size):
+            generator = np.random.default_rng([self.seed, self.epoch()])
+            rows = torch.from_numpy(generator.permutation(len(self.labels)))
+            if self.shift:
+                drawn = generator.integers(0, 2 * self.shift + 1, (len(self.labels), 2))
+                shifts = torch.from_numpy(drawn).to(self.labels.device)
+        for share in rows.to(self.labels.device).split(self.batch_size)[first:]:
             if self.world_size > 1:
                 share = self._share(share)
             # index_select: half the time of indexing
             images = self.images.index_select(0, share)
+            if shifts is not None:
+                images = shifted(images, shifts.index_select(0, share), self.shift)
             yield images.to(torch.float32).div_(255), self.labels.index_select(0, share)
 
     def _share(self, rows: Tensor) -> Tensor:
@@ -95,6 +108,20 @@ class Batches:
         return rows[self.rank :: self.world_size]
 
 
+def shifted(images: Tensor, origins: Tensor, most: int) -> Tensor:
+    """Images, n × channels × height × width, moved within a margin of 0s.
+
+    Args:
+        images: what is moved.
+        origins: n × 2, where each image's rows and columns begin in its copy with a margin: `most` leaves it in place.
+        most: width of the margin.
+    """
+    height, width = images.shape[-2:]
+    padded = torch.nn.functional.pad(images, (most, most, most, most))
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(len(images), device=images.device), :, origins[:, 0], origins[:, 1]]
+
+
 class TensorData(LightningDataModule, ABC):
     """A data set held as tensors; a subclass gives ``name`` and ``load``.
 
@@ -103,6 +130,7 @@ class TensorData(LightningDataModule, ABC):
         eval_batch_size: images in a batch of validation and test.
         val_size: the last so many training images are for validation: a number, or a part such as ``"20%"``.
         train_size: use only the first so many of the images that remain; ``None`` for all.
+        shift: augmentation: each training image is moved by up to so many pixels, anew in every epoch.
 
     Raises:
         BadValue: a size that cannot be, or does not fit the data.
@@ -116,14 +144,17 @@ class TensorData(LightningDataModule, ABC):
         eval_batch_size: int = 256,
         val_size: int | str = "20%",
         train_size: int | None = None,
+        shift: int = 0,
     ) -> None:
         super().__init__()
         _require_count("batch_size", batch_size)
         _require_count("eval_batch_size", eval_batch_size)
         if train_size is not None:
             _require_count("train_size", train_size)
+        require(is_integer(shift) and 0 <= shift <= 28, "shift", shift, "an integer in [0, 28]")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.shift = shift
         self.val_size = val_size
         self.train_size = train_size
         self.seed = 0
@@ -181,6 +212,9 @@ class TensorData(LightningDataModule, ABC):
             batch_size,
             seed=seed,
             epoch=lambda: trainer.current_epoch,
+            # Batches that a resumed epoch has seen; it has none when it begins.
+            first=lambda: 0 if seed is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready,
+            shift=self.shift,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )

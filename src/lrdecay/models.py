@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrdecay.errors import is_integer, require
+from lrdecay.errors import is_integer, is_number, require
 
 
 class CNN(nn.Module):
@@ -25,19 +25,24 @@ class CNN(nn.Module):
         hidden: units of the dense layer.
         classes: number of classes.
         image_size: height and width of the images, in pixels.
+        dropout: part of the hidden units that is dropped in training.
 
     Raises:
-        BadValue: a size is not an integer of at least 1; images smaller than 4 pixels.
+        BadValue: a size is not an integer of at least 1; images smaller than 4 pixels; dropout not in [0, 1).
     """
 
-    def __init__(self, filters: int = 32, hidden: int = 128, classes: int = 10, image_size: int = 28) -> None:
+    def __init__(
+        self, filters: int = 32, hidden: int = 128, classes: int = 10, image_size: int = 28, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        _require_part("dropout", dropout)
         _require_sizes(filters=filters, hidden=hidden, classes=classes)
         require(is_integer(image_size) and image_size >= 4, "image_size", image_size, "an integer, at least 4")
         pooled = (image_size - 2) // 2
         self.conv = nn.Conv2d(1, filters, kernel_size=3)
         self.dense = nn.Linear(pooled * pooled * filters, hidden)
         self.head = nn.Linear(hidden, classes)
+        self.dropout = dropout
         _initialise(self)
         self.to(memory_format=torch.channels_last)
 
@@ -46,7 +51,8 @@ class CNN(nn.Module):
         bias = cast(Tensor, self.conv.bias).to(x.dtype).view(1, -1, 1, 1)
         x = F.max_pool2d(x, kernel_size=2).add_(bias).relu_()
         x = x.permute(0, 2, 3, 1).flatten(start_dim=1)
-        return self.head(F.relu(self.dense(x)))
+        x = F.relu(self.dense(x))
+        return self.head(F.dropout(x, self.dropout, self.training) if self.dropout else x)
 
 
 class MLP(nn.Module):
@@ -56,20 +62,24 @@ class MLP(nn.Module):
         hidden: units of each hidden layer.
         classes: number of classes.
         image_size: height and width of the images, in pixels.
+        dropout: part of the units of each hidden layer that is dropped in training.
 
     Raises:
-        BadValue: a size is not an integer of at least 1.
+        BadValue: a size is not an integer of at least 1; dropout not in [0, 1).
     """
 
-    def __init__(self, hidden: Sequence[int] = (128, 64), classes: int = 10, image_size: int = 28) -> None:
+    def __init__(
+        self, hidden: Sequence[int] = (128, 64), classes: int = 10, image_size: int = 28, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        _require_part("dropout", dropout)
         for units in hidden:
             _require_sizes(hidden=units)
         _require_sizes(classes=classes, image_size=image_size)
         layers: list[nn.Module] = [nn.Flatten()]
         width = image_size * image_size
         for units in hidden:
-            layers += [nn.Linear(width, units), nn.ReLU()]
+            layers += [nn.Linear(width, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
             width = units
         self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
         _initialise(self)
@@ -86,6 +96,10 @@ def parameter_count(model: nn.Module) -> int:
 def _require_sizes(**sizes: int) -> None:
     for key, value in sizes.items():
         require(is_integer(value) and value >= 1, key, value, "an integer, at least 1")
+
+
+def _require_part(key: str, value: float) -> None:
+    require(is_number(value) and 0 <= value < 1, key, value, "a number in [0, 1)")
 
 
 def _initialise(model: nn.Module) -> None:

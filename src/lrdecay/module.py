@@ -3,8 +3,8 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of, schedul
 from lrdecay.durations import Horizon
 from lrdecay.errors import BadValue, ConfigError, DivergedError, within
 from lrdecay.placement import Schedule
+from lrdecay.randomness import restore_random_state
 from lrdecay.scales import Scale
 from lrdecay.schedules import Constant
 
@@ -55,6 +56,16 @@ class Tally:
         self._sums, self._count = None, 0
         return reduce(all_sums).cpu().numpy().astype(np.float64)
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold to go on; batches stay aside, since another order of sums has other digits."""
+        return {"aside": list(self._aside), "sums": self._sums, "count": self._count}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Goes on from what `state` gave."""
+        self._aside = [(logits.to(device), labels.to(device)) for logits, labels in state["aside"]]
+        self._sums = None if state["sums"] is None else state["sums"].to(device)
+        self._count = state["count"]
+
     def _count_aside(self) -> None:
         if not self._aside:
             return
@@ -68,7 +79,7 @@ class Tally:
         self._aside = []
 
 
-def means(sums: np.ndarray, prefix: str) -> dict[str, float]:
+def means(sums: Sequence[float] | np.ndarray, prefix: str) -> dict[str, float]:
     """``{prefix}/loss`` and ``{prefix}/acc`` from what `Tally.read` gives."""
     loss, right, count = sums
     return {f"{prefix}/loss": float(loss / count), f"{prefix}/acc": float(right / count)}
@@ -87,7 +98,14 @@ class Classifier(pl.LightningModule):
         make_optimizer: parameters to optimizer; each group's own rate is η₀.
         schedule: multiplies it at every step, or a scheduler of torch's.
         scale: multiplies it too, following a metric.
+        on_divergence: ``stop`` raises `DivergedError` at a loss that is no finite number, ``continue`` goes on.
     """
+
+    KEPT = (
+        "rates", "epochs", "metrics", "validated_at", "last_finite", "divergence",
+        "_rate", "_momentum", "_logged_step", "_epoch_sums", "_val",
+    )  # fmt: skip
+    """Plain values that a checkpoint holds."""
 
     def __init__(
         self,
@@ -95,12 +113,16 @@ class Classifier(pl.LightningModule):
         make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Schedule | TorchSchedule,
         scale: Scale | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop",
     ) -> None:
         super().__init__()
         self.model = model
         self.make_optimizer = make_optimizer
         self.schedule = schedule
         self.scale = scale
+        self.on_divergence = on_divergence
+        self.extended_at: set[int] = set()
+        """Steps from which the run goes on under another horizon."""
         self.horizon: Horizon | None = None
         self.rates: list[tuple[int, float]] = []
         """The rate that was used, at some two hundred steps spread over the run, the first and the last among them."""
@@ -110,6 +132,10 @@ class Classifier(pl.LightningModule):
         """The latest value of every metric logged."""
         self.validated_at = -1
         """Optimizer steps done at the last validation."""
+        self.last_finite: dict[str, Any] = {}
+        """The last finite training loss that was logged, and its step."""
+        self.divergence: dict[str, Any] | None = None
+        """The first loss that was not finite: its step, the rate then, and `last_finite`."""
         self._rate = math.nan
         self._momentum: float | None = None
         self._sampled_steps: list[int] = []
@@ -118,8 +144,9 @@ class Classifier(pl.LightningModule):
         self._log_every = math.inf
         self._logged_step = 0
         self._train, self._eval = Tally(), Tally()
-        self._epoch_sums = np.zeros(3)
+        self._epoch_sums = [0.0, 0.0, 0.0]
         self._val: dict[str, float] = {}
+        self._checkpoint: dict[str, Any] | None = None
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the selected schedule stepped at every optimizer step."""
@@ -233,13 +260,17 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log_every = every or math.inf  # 0: at the end of an epoch only
-        self._averages.train()
         assert self.horizon is not None, "known once the optimizer is configured"
-        last = self.horizon.total_steps - 1
-        self._sampled_steps = np.unique(np.linspace(0, last, 201).round().astype(int)).tolist()[::-1]
+        last, done = self.horizon.total_steps - 1, self.trainer.global_step
+        sampled = np.unique(np.linspace(0, last, 201).round().astype(int))
+        self._sampled_steps = sampled[sampled >= done].tolist()[::-1]
+        if self._checkpoint is not None:
+            self._go_on(self._checkpoint)
+            self._checkpoint = None
+        self._averages.train()
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_sums[:] = 0
+        self._epoch_sums = [0.0, 0.0, 0.0]
         self._val = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -279,14 +310,46 @@ class Classifier(pl.LightningModule):
         self._follow(train)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["schedule"] = repr(self.schedule)
-        checkpoint["horizon"] = dataclasses.asdict(self.horizon) if self.horizon else None
-        checkpoint["scale"] = self.scale.state() if self.scale else None
+        own = {name: getattr(self, name) for name in self.KEPT}
+        own |= {"schedule": repr(self.schedule), "train": self._train.state()}
+        own["horizon"] = dataclasses.asdict(self.horizon) if self.horizon else None
+        own["scale"] = self.scale.state() if self.scale else None
         if self._averages.needed:
             self._averages.use()
             checkpoint["state_dict"] = {key: value.clone() for key, value in self.state_dict().items()}
             checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.trainer.optimizers]
+            own["trained"] = self._averages.trained
             self._averages.train()
+        checkpoint["lrdecay"] = own
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._checkpoint = checkpoint
+        own = checkpoint["lrdecay"]
+        for name in self.KEPT:
+            setattr(self, name, own[name])
+        if self.scale is not None:
+            self.scale.load_state(own["scale"])
+
+    def _check_horizon(self, own: dict[str, Any]) -> None:
+        assert self.horizon is not None
+        horizon = dataclasses.asdict(self.horizon)
+        if own["schedule"] != repr(self.schedule):
+            raise ConfigError(f"schedule: the run's is {own['schedule']}, not {self.schedule!r}")
+        if own["horizon"] != horizon and self.trainer.global_step not in self.extended_at:
+            raise ConfigError(f"horizon: the run's is {own['horizon']}, not {horizon}; resume_mode=extend changes it")
+
+    def _go_on(self, checkpoint: dict[str, Any]) -> None:
+        """Restores what only exists when everything is set up."""
+        own = checkpoint["lrdecay"]
+        self._check_horizon(own)
+        self._train.load_state(own["train"], self.device)
+        self._averages.trained = own.get("trained")
+        # Within an epoch, Lightning goes on with its batches. Otherwise nothing is left for it to finish: it would not
+        # step torch's plateau at the end of the epoch.
+        loop = self.trainer.fit_loop
+        loop.restarting = False
+        loop.epoch_loop.restarting = loop.epoch_loop.batch_progress.current.ready > 0
+        restore_random_state(checkpoint["random"], self.device)
 
     def _evaluate(self, batch: Batch) -> None:
         images, labels = batch
@@ -294,17 +357,18 @@ class Classifier(pl.LightningModule):
 
     def _log_train(self, step: int) -> None:
         sums = self._train.read(self._reduce, self.device)
-        self._epoch_sums += sums
+        self._epoch_sums = [before + new for before, new in zip(self._epoch_sums, sums.tolist(), strict=True)]
         self._logged_step = step + 1
         metrics = means(sums, "train")
-        self._require_finite(metrics["train/loss"], step)
+        if self._finite("train/loss", metrics, step):
+            self.last_finite = {"last_loss": metrics["train/loss"], "last_step": step}
         momentum = {} if self._momentum is None else {"momentum": self._momentum}
         self._log({"lr": self._rate, **momentum, **metrics}, step)
 
     def _log_evaluation(self, prefix: str) -> dict[str, float]:
         metrics = means(self._eval.read(self._reduce, self.device), prefix)
         step = max(self.trainer.global_step - 1, 0)
-        self._require_finite(metrics[f"{prefix}/loss"], step)
+        self._finite(f"{prefix}/loss", metrics, step)
         # For callbacks that monitor a metric; the loggers get the numbers themselves, not as float32.
         self.log_dict(metrics, logger=False)
         self._log(metrics, step)
@@ -317,9 +381,24 @@ class Classifier(pl.LightningModule):
             self.scale.read(metrics[self.scale.metric])
             self._rates.rescale()
 
-    def _require_finite(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(f"loss {loss} at step {step}, learning rate {self._rate:g}")
+    def _finite(self, key: str, metrics: dict[str, float], step: int) -> bool:
+        """Whether a loss is finite.
+
+        Raises:
+            DivergedError: it is not, and that is to stop the run.
+        """
+        if math.isfinite(metrics[key]):
+            return True
+        if self.divergence is None:
+            self.divergence = {"loss": key, "step": step, "lr": self._rate, **self.last_finite}
+            last = "no finite one before"
+            if self.last_finite:
+                last = f"last finite {self.last_finite['last_loss']:.4g} at step {self.last_finite['last_step']}"
+            message = f"{key} {metrics[key]} at step {step}, learning rate {self._rate:g}; {last}"
+            if self.on_divergence == "stop":
+                raise DivergedError(message)
+            log.warning("%s; on_divergence=continue", message)
+        return False
 
     def _log(self, metrics: dict[str, float], step: int) -> None:
         self.metrics |= metrics

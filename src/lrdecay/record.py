@@ -6,16 +6,22 @@ import json
 import math
 import os
 import platform
+import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
-SCHEMA = 2
+from lrdecay.provenance import provenance
+
+SCHEMA = 3
 FILE = "record.json"
+MOST_BYTES = 2**28
 PACKAGES = ("lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy")
 STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
@@ -25,10 +31,10 @@ Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 WITHOUT_EFFECT = (
     "name",
     "output_dir",
+    "trust",
     "logger",
     "metric",
-    "callbacks.best",
-    "callbacks.last",
+    "callbacks.checkpoints",
     "callbacks.progress",
     "data._target_",
     "data.root",
@@ -51,13 +57,20 @@ class Record:
     ``epochs`` holds a row for each finished epoch (epoch, step, lr, train/…, val/…); ``rates`` some hundred (step, lr)
     pairs over the whole run; ``final`` the metrics of the final weights, test among them; ``best`` the row of the epoch
     with the best value of the monitored metric; ``epoch_seconds`` how long each epoch took, validation and checkpoints
-    included; ``process`` what was done to the process to make it faster.
+    included; ``process`` what was done to the process to make it faster; ``command`` the words that started it;
+    ``commit``, ``dirty`` and ``code`` see `provenance`; ``resumed`` a row for each time it went on: the step, and the
+    mode where that changed what is trained; ``divergence`` the first loss that was not finite: step, lr and the last
+    finite loss with its step; ``seconds`` those spent on it, without those that were lost.
     """
 
     directory: Path
     config: dict[str, Any]
     choices: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    commit: str | None = None
+    dirty: bool | None = None
+    code: str | None = None
     status: Status = "running"
     error: str | None = None
     traceback: str | None = None
@@ -69,16 +82,29 @@ class Record:
     device: str | None = None
     threads: int | None = None
     process: list[str] = field(default_factory=list)
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[dict[str, float | None]] = field(default_factory=list)
     rates: list[tuple[int, float]] = field(default_factory=list)
-    final: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
+    final: dict[str, float | None] = field(default_factory=dict)
+    best: dict[str, float | None] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
-    seconds: float | None = None
+    seconds: float = 0.0
     epoch_seconds: list[float] = field(default_factory=list)
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+    divergence: dict[str, Any] | None = None
     result_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        self.go_on(self.seconds)
+
+    def go_on(self, seconds: float) -> None:
+        """Counts `seconds` from now on, after so many of earlier."""
+        self._began = time.monotonic() - seconds
+
+    def elapsed(self) -> float:
+        """Seconds spent on the run until now."""
+        return time.monotonic() - self._began
 
     @classmethod
     def start(
@@ -87,6 +113,7 @@ class Record:
         config: Mapping[str, Any],
         choices: Mapping[str, str],
         overrides: Iterable[str],
+        command: Iterable[str] = (),
     ) -> "Record":
         """The record of a run that begins now."""
         versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
@@ -95,17 +122,29 @@ class Record:
             config=dict(config),
             choices=dict(choices),
             overrides=list(overrides),
+            command=list(command),
             versions=versions,
+            **provenance(),
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the run would come to the same again."""
+        return self.status == "completed" or (self.status == "diverged" and self.code == provenance()["code"])
+
+    @property
+    def file(self) -> Path:
+        """Where it is written."""
+        return self.directory / FILE
 
     def write(self) -> None:
         """Writes ``record.json`` into the run's directory, atomically."""
-        self.seconds = time.time() - self.started
-        self.result_hash = result_hash(self.config, self.data)
+        self.seconds = self.elapsed()
+        self.result_hash = result_hash(self.config, self.data, self.resumed)
         values = dataclasses.asdict(self)
         del values["directory"]
         text = json.dumps(_finite(values), indent=1, allow_nan=False)
-        write_atomically(self.directory / FILE, text.encode())
+        write_atomically(self.file, text.encode())
 
 
 def read(path: Path) -> Record:
@@ -114,32 +153,79 @@ def read(path: Path) -> Record:
     Raises:
         RecordError: it cannot be read, is not whole, or is not a record of this version.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a whole record ({error})") from error
-    if isinstance(values, dict) and values.get("schema") == 1:
-        values = _upgraded(values)
-    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+    values = _json(path)
+    if not isinstance(values, dict):
         raise RecordError(f"{path}: not a record of schema {SCHEMA}")
-    names = {f.name for f in dataclasses.fields(Record)} - {"directory"}
-    if set(values) != names or values["status"] not in STATUSES:
-        raise RecordError(f"{path}: not a record of schema {SCHEMA}: other keys or status than it has")
+    for schema, upgraded in ((1, _upgraded_from_1), (2, _upgraded_from_2)):
+        if values.get("schema") == schema and isinstance(values.get("config"), dict):
+            values = upgraded(values)
+    if values.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: not a record of schema {SCHEMA}")
+    hints = typing.get_type_hints(Record)
+    del hints["directory"]
+    if others := sorted(set(values) ^ set(hints)):
+        raise RecordError(f"{path}: not a record of schema {SCHEMA}: {others[0]} is missing or too much")
+    for name, hint in hints.items():
+        if not _is(values[name], hint):
+            raise RecordError(f"{path}: not a whole record: {name} is {str(values[name])[:80]!r}")
     return Record(directory=path.parent, **values)
 
 
-def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 1, which had only the mean of the seconds and left the process alone, as one of schema 2."""
-    mean, epochs, config = values.pop("seconds_per_epoch", None), values.get("epochs"), values.get("config")
-    if isinstance(config, dict):
-        config["process"] = {"tune": False, "threads": None}
+def _json(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES:
+            raise RecordError(f"{path}: not a whole record (no file, or one of {size:,} bytes)")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path}: not a whole record ({error})") from error
+
+
+def _is(value: object, hint: Any) -> bool:
+    """Whether a value from a JSON file is of an annotated type, all the way down."""
+    origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin is Any:
+        return True
+    if origin is Literal:
+        return value in arguments
+    if origin in (types.UnionType, typing.Union):
+        return any(_is(value, one) for one in arguments)
+    if origin is dict:
+        of_key, of_value = arguments
+        return isinstance(value, dict) and all(_is(k, of_key) and _is(v, of_value) for k, v in value.items())
+    if origin is list:
+        return isinstance(value, list) and all(_is(item, arguments[0]) for item in value)
+    if origin is tuple:  # a list of that length, in JSON
+        return isinstance(value, list) and len(value) == len(arguments) and all(map(_is, value, arguments))
+    allowed = (int, float) if origin is float else origin
+    return isinstance(value, allowed) and (origin is bool or not isinstance(value, bool))
+
+
+def _upgraded_from_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 had only the mean of the seconds, and left the process alone."""
+    mean, epochs = values.pop("seconds_per_epoch", None), values.get("epochs")
+    values["config"]["process"] = {"tune": False, "threads": None}
     seconds = [mean] * len(epochs) if mean is not None and isinstance(epochs, list) else []
-    return values | {"schema": SCHEMA, "epoch_seconds": seconds, "process": []}
+    return values | {"schema": 2, "epoch_seconds": seconds, "process": []}
+
+
+def _upgraded_from_2(values: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 did not know its code, could not go on, and stopped at a divergence."""
+    config = values["config"] | {"on_divergence": "stop", "resume": None, "resume_mode": None}
+    for name, key, value in (("data", "shift", 0), ("model", "dropout", 0.0)):
+        node = config.get(name)
+        if isinstance(node, dict) and str(node.get("_target_")).startswith("lrdecay."):
+            config[name] = node | {key: value}
+    unknown: dict[str, Any] = {"command": [], "commit": None, "dirty": None, "code": None}
+    unknown |= {"resumed": [], "divergence": None}
+    return values | {"schema": 3, "config": config, "seconds": values.get("seconds") or 0.0} | unknown
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """Every ``record.json`` in the folders given and below, sorted, each once."""
-    found = {file.resolve(): file for path in paths for file in path.rglob(FILE)}
+    found = {os.path.realpath(file): file for path in paths for file in path.rglob(FILE)}
     return sorted(found.values())
 
 
@@ -163,18 +249,33 @@ def determining(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def result_hash(config: Mapping[str, Any], data: str | None) -> str:
-    """Hash of what determines a run's result, the data set used among it: equal for runs that repeat each other."""
-    text = json.dumps(determining(config) | {"data": data}, sort_keys=True, default=str)
+def result_hash(config: Mapping[str, Any], data: str | None, resumed: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Hash of what determines a run's result, the data set used among it: equal for runs that repeat each other.
+
+    Args:
+        config: the run's.
+        data: the data set that was used.
+        resumed: see `Record`; going on exactly where a run stopped leaves its result as it is.
+    """
+    modes = [row for row in resumed if "mode" in row]
+    text = json.dumps(determining(config) | {"data": data, "resumed": modes}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all: a temporary file in the same folder, fsync, replace."""
+def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Writes the file whole or not at all: a temporary file in the same folder, fsync, replace, fsync of the folder.
+
+    Args:
+        path: the file, which keeps what it had until all is written.
+        content: what to write, or a function that writes it into a file.
+    """
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         temporary = Path(file.name)
         try:
-            file.write(content)
+            if callable(content):
+                content(cast(BinaryIO, file))
+            else:
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(0o644)  # as any other file here; temporary ones are private
@@ -182,6 +283,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes sure that what was renamed in a folder stays so after a loss of power, where the system can do that."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes temporary files that `write_atomically` has left because the process was killed."""
+    for file in folder.rglob(".*-*"):
+        if re.fullmatch(r"\.(record\.json|metrics\.csv|lr\.png|last\.ckpt|best\.ckpt)-\w{8}", file.name):
+            file.unlink()
 
 
 def _finite(value: Any) -> Any:

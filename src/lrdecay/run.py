@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -20,21 +21,28 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lrdecay import console
 from lrdecay.adapter import TorchSchedule
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
+from lrdecay.checkpoints import FOLDER, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
 from lrdecay.errors import ConfigError, DivergedError, within
+from lrdecay.locks import locked
+from lrdecay.loggers import rewind
 from lrdecay.messages import one_line
 from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
 from lrdecay.placement import Schedule
 from lrdecay.process import prepare_process
-from lrdecay.record import Record, Status, flatten, write_atomically
+from lrdecay.record import Record, RecordError, Status, flatten, read, remove_unfinished, write_atomically
+from lrdecay.resume import differences, keep, own_configuration
 from lrdecay.scales import Scale
+from lrdecay.stopping import Interrupted, Stop
+from lrdecay.sweep import better
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +67,9 @@ class Run:
     data: pl.LightningDataModule
     module: Classifier
     trainer: pl.Trainer
+    stop: Stop
+    checkpoint: Path | None
+    """Where it goes on."""
 
 
 def run(config: DictConfig) -> float:
@@ -70,30 +81,80 @@ def run(config: DictConfig) -> float:
     job = HydraConfig.get()
     alone = job.mode == RunMode.RUN
     choices = {key: str(value) for key, value in job.runtime.choices.items() if "/" not in key}
-    unresolved: Any = OmegaConf.to_container(config, resolve=False)
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
-    record = Record.start(Path(job.runtime.output_dir), unresolved, choices, overrides)
-    with _outcome_recorded(record), _job_of_many(job):
-        this = prepare(config, record)
-        speak = alone and this.trainer.is_global_zero
-        if speak:
-            text = console.summary(config, record, this.trainer)
-            # Said when the schedule has been fitted to the run, so that an error stands alone.
-            this.trainer.callbacks.append(  # type: ignore[attr-defined]
-                LambdaCallback(on_train_start=lambda *_: console.say(text))
-            )
-        fit(this)
-        value = finish(this)
-        if speak:
-            console.say(
-                f"[bold]{record.data}[/]: {console.result(record)} · {console.format_seconds(record.seconds or 0)} "
-                f"→ {console.relative(record.directory)}"
-            )
+    directory, stop = Path(job.runtime.output_dir), Stop()
+    extends = config.resume_mode == "extend"
+    if config.resume is not None:
+        config, choices = own_configuration(config, choices, overrides, own_folder(job))
+    unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    with locked(directory), stop.on_signals():
+        record = Record.start(directory, unresolved, choices, overrides, sys.argv)
+        record = begun(record, config, extends)
+        if record.settled and not extends:
+            return _said_before(record, config.metric, alone)
+        with _outcome_recorded(record), _job_of_many(job):
+            this = prepare(config, record, stop)
+            speak = alone and this.trainer.is_global_zero
+            if speak:
+                text = console.summary(config, record, this.trainer)
+                # Said when the schedule has been fitted to the run, so that an error stands alone.
+                this.trainer.callbacks.append(  # type: ignore[attr-defined]
+                    LambdaCallback(on_train_start=lambda *_: console.say(text))
+                )
+            fit(this)
+            value = finish(this)
+            if speak:
+                console.say(console.ended(record))
     return value
 
 
-def prepare(config: DictConfig, record: Record) -> Run:
-    """Builds everything that the configuration names, and loads the data.
+def own_folder(job: Any) -> Path:
+    """The folder of the project's own configuration."""
+    return next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
+
+
+def begun(record: Record, config: DictConfig, extends: bool) -> Record:
+    """The record of a run that goes on, if there is one in the folder; otherwise the one given.
+
+    Raises:
+        ConfigError: the run in the folder is another one.
+    """
+    if not record.file.exists():
+        if config.resume_mode == "weights":
+            keep(config, record.directory)
+        return record
+    try:
+        earlier = read(record.file)
+    except RecordError as error:
+        log.warning("%s: the run starts anew", error)
+        return record
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    changed = differences(earlier.config, plain)
+    if others := [change for change in changed if not (extends and change.startswith("trainer."))]:
+        raise ConfigError(f"{console.relative(record.directory)}: has another run: {'; '.join(others)}")
+    now = {"code": record.code, "commit": record.commit}
+    if earlier.code != record.code and not earlier.settled:
+        log.warning("%s: the code has changed since it began", console.relative(record.directory))
+    then = {"code": earlier.code, "commit": earlier.commit}
+    earlier.resumed.append({} if now == then else now)
+    if extends:
+        keep(config, record.directory)
+        earlier.resumed[-1] |= {"mode": "extend", "total_steps": earlier.total_steps}
+    return earlier
+
+
+def _said_before(record: Record, metric: str, alone: bool) -> float:
+    """What the run came to before; it would come to the same again."""
+    if record.status == "diverged":
+        raise DivergedError(f"{console.relative(record.directory)}: diverged: {record.error}")
+    if alone:
+        console.say(f"complete since before: {console.ended(record)}")
+    value = record.final.get(metric)
+    return math.nan if value is None else value
+
+
+def prepare(config: DictConfig, record: Record, stop: Stop) -> Run:
+    """Builds everything that the configuration names, and loads the data and the checkpoint to go on from.
 
     Raises:
         ConfigError: a value cannot be used; nothing has been trained.
@@ -103,17 +164,47 @@ def prepare(config: DictConfig, record: Record) -> Run:
     check(config)
     record.process = prepare_process(config.process.tune, config.process.threads)
     data: pl.LightningDataModule = build(config.data, "data")
-    record.data = data.name or type(data).__name__
-    trainer = _build_trainer(config, record)
+    name = data.name or type(data).__name__
+    if record.data not in (None, name):
+        raise ConfigError(f"data: is {name} now, and was {record.data} when the run began")
+    record.data = name
+    trainer = _build_trainer(config, record, stop)
+    checkpoint = _place_to_go_on(record, trainer.is_global_zero)
+    record.status, record.error, record.traceback = "running", None, None
     if trainer.is_global_zero:
         record.write()
     module = make_module(config, data, trainer.strategy.root_device)
+    module.extended_at = {row["step"] for row in record.resumed if row.get("mode") == "extend"}
+    if config.resume_mode == "weights" and checkpoint is None:
+        _take_weights(module, Path(config.resume) / FOLDER / LAST)
     if isinstance(data, TensorData):
         record.sizes = data.sizes
     record.parameters = parameter_count(module)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
-    return Run(config, record, data, module, trainer)
+    return Run(config, record, data, module, trainer, stop, checkpoint)
+
+
+def _place_to_go_on(record: Record, first_process: bool) -> Path | None:
+    """The checkpoint to go on from; whatever was logged after it is taken out of the logs."""
+    path = record.directory / FOLDER / LAST
+    checkpoint = read_checkpoint(path) if record.resumed and path.exists() else None
+    if record.resumed:
+        record.resumed[-1]["step"] = checkpoint["global_step"] if checkpoint else 0
+    if checkpoint is None:
+        record.epochs, record.rates, record.epoch_seconds = [], [], []
+        record.go_on(0.0)
+    if first_process:
+        remove_unfinished(record.directory)
+        rewind(record.directory, checkpoint["logs"] if checkpoint else {})
+    return path if checkpoint else None
+
+
+def _take_weights(module: Classifier, path: Path) -> None:
+    try:
+        module.load_state_dict(read_checkpoint(path)["state_dict"])
+    except RuntimeError as error:
+        raise ConfigError(f"model: does not fit the weights of {path}: {one_line(error)}") from error
 
 
 def make_module(config: DictConfig, data: pl.LightningDataModule, device: torch.device) -> Classifier:
@@ -136,12 +227,20 @@ def make_module(config: DictConfig, data: pl.LightningDataModule, device: torch.
     model = build(config.model, "model")
     if isinstance(data, TensorData):
         _check_model(model, data)
-    return Classifier(model, _optimizer_maker(config.optimizer), schedule, scale)
+    return Classifier(model, _optimizer_maker(config.optimizer), schedule, scale, config.on_divergence)
 
 
 def fit(run: Run) -> None:
-    """Trains and validates."""
-    run.trainer.fit(run.module, datamodule=run.data)
+    """Trains and validates.
+
+    Raises:
+        Interrupted: a signal asked for it; the last checkpoint is where it stopped.
+        DivergedError: the loss is no finite number.
+    """
+    # Several processes would not agree on the step.
+    with run.stop.at_a_step() if run.trainer.world_size == 1 else nullcontext():
+        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=run.checkpoint, weights_only=True)
+    run.stop.obey()
 
 
 def finish(run: Run) -> float:
@@ -155,13 +254,15 @@ def finish(run: Run) -> float:
         trainer.validate(module, datamodule=run.data, verbose=False)
     trainer.test(module, datamodule=run.data, verbose=False)
     record.final = {key: value for key, value in module.metrics.items() if "/" in key}
-    if rows := [row for row in module.epochs if metric in row]:
-        best = min if metric.endswith("loss") else max
-        record.best = best(rows, key=lambda row: row[metric])
+    record.epochs, record.rates = module.epochs, module.rates
+    if rows := [row for row in module.epochs if math.isfinite(row.get(metric, math.nan))]:
+        record.best = (min if better(metric) == "min" else max)(rows, key=lambda row: float(row[metric] or 0))
     assert module.horizon is not None, "fit has configured the optimizer"
     record.total_steps = module.horizon.total_steps
     record.steps_per_epoch = module.horizon.steps_per_epoch
-    record.rates = module.rates
+    record.divergence = module.divergence
+    if not all(math.isfinite(value) for key, value in module.metrics.items() if "/" in key):
+        raise DivergedError(f"it ended with {console.result(record)}")
     if trainer.is_global_zero:
         from lrdecay.figures import rate_figure  # matplotlib: not before the training
 
@@ -169,7 +270,7 @@ def finish(run: Run) -> float:
         write_atomically(record.directory / "lr.png", figure)
         record.status = "completed"
         record.write()
-    return record.final.get(metric, math.nan)
+    return module.metrics.get(metric, math.nan)
 
 
 def _check_model(model: torch.nn.Module, data: TensorData) -> None:
@@ -189,7 +290,7 @@ def _check_model(model: torch.nn.Module, data: TensorData) -> None:
         )
 
 
-def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
+def _build_trainer(config: DictConfig, record: Record, stop: Stop) -> pl.Trainer:
     loggers = [build(node, "logger") for node in (config.logger or {}).values()]
     callbacks = [build(node, "callbacks") for node in (config.callbacks or {}).values()]
     groups = tuple(group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group))
@@ -198,8 +299,12 @@ def _build_trainer(config: DictConfig, record: Record) -> pl.Trainer:
     for group in groups:
         values |= flatten(record.config[group], f"{group}.")
     values = {key: value for key, value in values.items() if not key.endswith("_target_")}
-    callbacks += [RecordKeeper(record), Hyperparameters(values)]
+    for callback in callbacks:
+        if isinstance(callback, Checkpoints):
+            callback.stop = stop
+    callbacks += [RecordKeeper(record, stop), Hyperparameters(values)]
     own: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(record.directory)}
+    own["plugins"] = [*(config.trainer.get("plugins") or []), AtomicCheckpointIO()]
     if not config.trainer.get("profiler"):
         own["profiler"] = NoProfiler()
     return build(config.trainer, "trainer", **own)
@@ -238,16 +343,26 @@ def _outcome_recorded(record: Record) -> Iterator[None]:
             # Lightning kill that one.
             raise SystemExit(0) from error
         record.status = _status(error)
-        record.error = "interrupted" if record.status == "interrupted" else one_line(error)
+        record.error = str(error) or "interrupted" if record.status == "interrupted" else one_line(error)
         record.traceback = traceback.format_exc()
         log.info("%s: %s", record.status, record.error, exc_info=True)
         if getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
-            record.write()
+            try:
+                record.write()
+            except OSError as unwritable:  # the disk may be what is full; then that is not the news
+                log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
         if record.status == "interrupted":
-            print(f"interrupted → {console.relative(record.directory)}", file=sys.stderr)
-            # Lightning ends Ctrl-C with status 1; a shell expects 128 + SIGINT.
-            raise SystemExit(130) from error
+            folder = console.relative(record.directory)
+            print(f"{record.error} → {folder}; resume={folder} goes on", file=sys.stderr)
+            raise SystemExit(_exit_status(error)) from error
         raise
+
+
+def _exit_status(error: BaseException) -> int:
+    """What a shell expects of a program that a signal has ended."""
+    if isinstance(error, Interrupted):
+        return error.status
+    return 128 + (signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT)
 
 
 def _status(error: BaseException) -> Status:

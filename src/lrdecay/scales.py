@@ -63,6 +63,11 @@ class Scale(ABC):
         """What a checkpoint must hold for the scale to go on: plain values by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.init}
 
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        for name in self.state():
+            setattr(self, name, state[name])
+
     @property
     def _worst(self) -> float:
         return math.inf if self.metric.endswith("loss") else -math.inf

@@ -51,6 +51,25 @@ def claim(path: str) -> str:
     raise AssertionError("counted to the end")
 
 
+def run_dir(resume: str | None, mode: str | None, path: str) -> str:
+    """The folder of the run that goes on, or a new one.
+
+    Raises:
+        ConfigError: there is no such run, or a new folder cannot be made.
+    """
+    if resume is None:
+        return claim(path)
+    from lrdecay.resume import resumable
+
+    folder = resumable(resume, mode)
+    return claim(path) if mode == "weights" else str(folder)
+
+
+def hydra_dir(resume: str | None, mode: str | None) -> str | None:
+    """Where Hydra writes the configuration; nowhere in the folder of a run that goes on, which has its own."""
+    return ".hydra" if resume is None or mode == "weights" else None
+
+
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
     """``parent/name``, or a folder of its own for this launch.
 
@@ -103,7 +122,7 @@ def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str,
 
 def register_resolvers() -> None:
     """The functions that ``conf/`` calls."""
-    for function in (claim, sweep_dir, job_name, better):
+    for function in (claim, run_dir, hydra_dir, sweep_dir, job_name, better):
         OmegaConf.register_new_resolver(function.__name__, function, replace=True)
 
 

@@ -1,0 +1,199 @@
+"""Checkpoints: written whole or not at all, read without executing anything, and such that a run can go on exactly."""
+
+import os
+import pickle
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+
+from lrdecay.errors import ConfigError, is_integer, is_number, require
+from lrdecay.loggers import position
+from lrdecay.module import Classifier
+from lrdecay.randomness import random_state
+from lrdecay.record import sync_folder, write_atomically
+from lrdecay.stopping import Stop
+from lrdecay.sweep import better
+
+FOLDER, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Files that are there whole or not at all; the previous one stays until the new one is complete."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint of this package holds, on the CPU; plain values and tensors, nothing in it is executed.
+
+    Raises:
+        ConfigError: it cannot be read, is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = "it would execute code" if "GLOBAL" in str(error) else "its content is no checkpoint's"
+        raise ConfigError(f"{path}: damaged or not a checkpoint of this package; {what}") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: damaged or not a checkpoint of this package") from error
+    if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("lrdecay"), dict)):
+        raise ConfigError(f"{path}: not a checkpoint of this package")
+    return checkpoint
+
+
+class Checkpoints(Checkpoint):
+    """``last.ckpt`` after every epoch, and between if asked; ``best.ckpt``, the epoch with the best metric.
+
+    They are written between two optimizer steps, when everything that belongs to the first is done, validation and
+    logs among it, and hold all that the next one depends on.
+
+    Args:
+        monitor: the metric of ``best.ckpt``, ``val/acc`` or ``val/loss``; ``None`` for no such file.
+        every_n_steps: write ``last.ckpt`` after so many optimizer steps too.
+        every_minutes: write it after so many minutes too.
+
+    Raises:
+        BadValue: a value is out of its range.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = "val/acc",
+        every_n_steps: int | None = None,
+        every_minutes: float | None = None,
+    ) -> None:
+        steps = every_n_steps is None or (is_integer(every_n_steps) and every_n_steps >= 1)
+        require(steps, "every_n_steps", every_n_steps, "an integer, at least 1, or null")
+        minutes = every_minutes is None or (is_number(every_minutes) and every_minutes > 0)
+        require(minutes, "every_minutes", every_minutes, "a number above 0, or null")
+        self.monitor = monitor
+        self.every_n_steps = every_n_steps
+        self.every_minutes = every_minutes
+        self.stop = Stop()
+        """A checkpoint is written before a request is obeyed; `run` gives the one that signals reach."""
+        self._best: float | None = None
+        self._saved_step = 0
+        self._saved_time = 0.0
+        self._between_epochs = True
+        self._saving = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Gradients that are being accumulated are not kept.
+        if self._due(trainer) and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._save(trainer, between_epochs=False)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Not at the end of the last one, where some schedulers have not been stepped yet.
+        self._close_epoch(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close_epoch(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = state_dict["best"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._saving:  # and not another callback, in the middle of something
+            _settle(checkpoint["loops"]["fit_loop"], self._between_epochs)
+        checkpoint["random"] = random_state(trainer.strategy.root_device)
+        checkpoint["logs"] = position(Path(trainer.default_root_dir), trainer.loggers)
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        if self.stop.requested is None and self.every_n_steps is None and self.every_minutes is None:
+            return False
+        steps = trainer.global_step - self._saved_step
+        if steps == 0:
+            return False
+        return (
+            self.stop.requested is not None
+            or (self.every_n_steps is not None and steps >= self.every_n_steps)
+            or (self.every_minutes is not None and time.monotonic() - self._saved_time >= 60 * self.every_minutes)
+        )
+
+    def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == self._saved_step and self._between_epochs:
+            return
+        assert isinstance(pl_module, Classifier)
+        value = pl_module.epochs[-1].get(self.monitor) if self.monitor and pl_module.epochs else None
+        improved = value is not None and self._is_best(value)
+        if improved:
+            self._best = value
+        # The best first: were this the last moment, the epoch would be trained again, and both be written.
+        self._save(trainer, between_epochs=True, names=(BEST, LAST) if improved else (LAST,))
+
+    def _is_best(self, value: float) -> bool:
+        assert self.monitor is not None
+        return self._best is None or (value < self._best if better(self.monitor) == "min" else value > self._best)
+
+    def _save(self, trainer: pl.Trainer, between_epochs: bool, names: Sequence[str] = (LAST,)) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = Path(trainer.default_root_dir) / FOLDER
+        self._between_epochs, self._saving = between_epochs, True
+        try:
+            trainer.save_checkpoint(folder / names[0])
+        finally:
+            self._saving = False
+        if trainer.is_global_zero:
+            for name in names[1:]:
+                _link(folder / names[0], folder / name)
+        self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Makes `target` what `source` is now, by a second name where the file system has those."""
+    temporary = target.with_name(f".{target.name}-{os.getpid():08}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        write_atomically(target, source.read_bytes())
+    else:
+        temporary.replace(target)
+        sync_folder(target.parent)
+
+
+def _settle(loop: dict[str, Any], between_epochs: bool) -> None:
+    """Puts Lightning's counters as they are between two batches, or between two epochs.
+
+    It would save those of the hook that saves, in the middle of a batch or an epoch, and guess from them at a restart
+    what was done and what not.
+    """
+    epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+    if between_epochs:
+        for part in ("total", "current"):
+            done = epochs[part]["processed"]
+            epochs[part] = dict.fromkeys(epochs[part], done)
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+    else:
+        for part in ("total", "current"):
+            batches[part]["ready"] = batches[part]["completed"]
+    batches["is_last_batch"] = False

@@ -1,0 +1,198 @@
+"""Going on with a run: its own configuration, what may differ from it, and what of a stranger's is trusted.
+
+Needs no torch, and executes nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lrdecay.errors import ConfigError
+from lrdecay.record import FILE, Record, RecordError, determining, read, write_atomically
+
+CONFIG = ".hydra/config.yaml"
+MODES = ("extend", "weights")
+ABOUT_RESUMING = ("resume", "resume_mode", "trust")
+
+# Classes only: nothing else has such a name in these modules.
+TORCH_CLASSES = re.compile(r"torch\.optim\.(lr_scheduler\.|swa_utils\.)?[A-Z]\w*")
+
+
+def resumable(folder: str, mode: str | None) -> Path:
+    """The folder of a run that can be resumed.
+
+    Raises:
+        ConfigError: it is none, or the mode is not one.
+    """
+    if mode not in (None, *MODES):
+        raise ConfigError(f"resume_mode={mode}: must be null, extend or weights")
+    path = Path(str(folder))
+    if not path.is_dir():
+        raise ConfigError(f"resume={folder}: no such folder")
+    for needed in (FILE, CONFIG):
+        if not (path / needed).is_file():
+            raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {needed}")
+    return path
+
+
+def own_configuration(
+    config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Path
+) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration of the run that is resumed, with what the command line says about it now.
+
+    Args:
+        config: as composed from the command line.
+        choices: of configuration groups in it.
+        overrides: the command line's.
+        conf: the folder of the project's own configuration, which is trusted.
+
+    Returns:
+        The run's configuration, and its choices.
+
+    Raises:
+        ConfigError: the command line contradicts the run, or the run's folder is not trusted.
+    """
+    mode = config.resume_mode
+    folder = resumable(config.resume, mode)
+    record = read_record(folder)
+    own = _read_config(folder / CONFIG)
+    if not config.trust:
+        require_trusted(own, conf, f"resume={config.resume}")
+    own_choices = dict(record.choices)
+    for key in config:
+        if key not in own:  # a key that the run's version did not have yet
+            own[key] = config[key]
+    refused = []
+    for key in _named(overrides):
+        if key in choices:
+            if choices[key] == own_choices.get(key):
+                continue
+            if key in own and _may_change(f"{key}.*", mode):
+                own[key], own_choices[key] = config[key], choices[key]
+            else:
+                refused.append(f"{key}={choices[key]}, which was {own_choices.get(key)}")
+            continue
+        new, old = OmegaConf.select(config, key), OmegaConf.select(own, key)
+        if new == old:
+            continue
+        if _may_change(key, mode):
+            OmegaConf.update(own, key, new, force_add=True)
+        else:
+            refused.append(f"{key}={new}, which was {old}")
+    if refused:
+        raise ConfigError(
+            f"resume={config.resume}: goes on as it began, without {'; '.join(refused)}. resume_mode=extend allows "
+            "another trainer, such as more trainer.max_epochs; resume_mode=weights begins a new run with its weights"
+        )
+    if mode == "extend":
+        _require_longer(own, record)
+    for key in ABOUT_RESUMING if mode == "weights" else ("trust",):
+        own[key] = config[key]
+    return own, own_choices
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a run.
+
+    Raises:
+        ConfigError: there is none that is whole.
+    """
+    try:
+        return read(folder / FILE)
+    except RecordError as error:
+        raise ConfigError(str(error)) from error
+
+
+def keep(config: DictConfig, folder: Path) -> None:
+    """Writes the configuration to where `own_configuration` reads it."""
+    write_atomically(folder / CONFIG, OmegaConf.to_yaml(config).encode())
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``key=now, which was earlier`` for each key of two configurations that determines the result and differs."""
+    flat, flat_now = determining(earlier), determining(now)
+    return [
+        f"{key}={flat_now.get(key)}, which was {flat.get(key)}"
+        for key in sorted(flat.keys() | flat_now.keys())
+        if json.dumps(flat.get(key), default=str) != json.dumps(flat_now.get(key), default=str)
+    ]
+
+
+def require_trusted(config: DictConfig, conf: Path, where: str) -> None:
+    """Sees to it that a configuration from elsewhere names only classes, interpolations and paths that ours does.
+
+    Raises:
+        ConfigError: it has others; only the user can know whether to trust them.
+    """
+    known = set(_own_strings(conf))
+    for key, value in _leaves(OmegaConf.to_container(config, resolve=False)):
+        if not isinstance(value, str) or value in known:
+            continue
+        name = key.rpartition(".")[2]
+        executed = name == "_target_" and not TORCH_CLASSES.fullmatch(value)
+        written = name.endswith(("dir", "dirpath", "uri")) and key != "output_dir"
+        if executed or written or "${" in value:
+            raise ConfigError(
+                f"{where}: {key}={value} is not this project's own; trust=true, if you know where the run comes from"
+            )
+
+
+def _own_strings(conf: Path) -> Iterator[str]:
+    for file in conf.rglob("*.yaml"):
+        for _, value in _leaves(yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)):
+            if isinstance(value, str):
+                yield value
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, item in node.items():
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for number, item in enumerate(node):
+            yield from _leaves(item, f"{key}[{number}]")
+    else:
+        yield key, node
+
+
+def _read_config(file: Path) -> DictConfig:
+    try:
+        config = OmegaConf.load(file)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise ConfigError(f"{file}: not a whole configuration") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{file}: not a whole configuration")
+    return config
+
+
+def _named(overrides: Sequence[str]) -> list[str]:
+    keys = [override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides]
+    return [key for key in keys if key not in ABOUT_RESUMING]
+
+
+def _may_change(key: str, mode: str | None) -> bool:
+    if mode == "weights" or (mode == "extend" and key.startswith("trainer.")):
+        return True
+    nested: dict[str, Any] = {}
+    for name in reversed(key.split(".")):
+        nested = {name: nested or None}
+    return not determining(nested)
+
+
+def _require_longer(config: DictConfig, record: Record) -> None:
+    if record.total_steps is None or record.steps_per_epoch is None:
+        return
+    trainer = config.trainer
+    lengths = [trainer.max_epochs * record.steps_per_epoch, trainer.max_steps]
+    total = min((length for length in lengths if length > 0), default=0)
+    if total < record.total_steps + (record.status == "completed"):
+        raise ConfigError(
+            f"resume_mode=extend: must be longer than the run's {record.total_steps} steps, and "
+            f"trainer.max_epochs={trainer.max_epochs} trainer.max_steps={trainer.max_steps} is {total}"
+        )

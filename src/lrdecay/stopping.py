@@ -1,0 +1,82 @@
+"""Ctrl-C and SIGTERM: a training stops at its next step, with a checkpoint; everything else stops at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE = 8.0
+"""Seconds that a training has to come to its next step, before it is stopped within one."""
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """A signal has asked for the end; ``status`` is the one that a shell expects then."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        self.status = 128 + number
+
+
+class Stop:
+    """Whether somebody has asked for the end.
+
+    Attributes:
+        requested: the signal that did, and has not been obeyed yet.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._patient = False
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Raises `Interrupted` for SIGINT and SIGTERM while it lasts. Only the main thread can be asked."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Takes the signals, also from another handler that has been set since `on_signals`."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
+    @contextmanager
+    def at_a_step(self) -> Iterator[None]:
+        """While it lasts, the first signal only leaves a request, for as long as `PATIENCE`."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+            _alarm(None, 0)
+
+    def obey(self) -> None:
+        """Raises `Interrupted` if it was requested."""
+        if self.requested is not None:
+            raise Interrupted(self.requested)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        if self._patient and self.requested is None:
+            self.requested = number
+            _alarm(lambda *_: self.obey(), PATIENCE)
+            return
+        raise Interrupted(number)
+
+
+def _alarm(handler: Any, seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        if handler is not None:
+            signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds)

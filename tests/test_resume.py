@@ -1,0 +1,201 @@
+"""Runs that are stopped go on to the same end, to the last bit."""
+
+import csv
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import forked
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from lrdecay.checkpoints import read_checkpoint
+from lrdecay.record import read
+
+SMALL = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"]
+# 18 steps in an epoch
+CASES = {
+    "cosine": ["schedule=cosine"],
+    "dropout and augmentation": ["model.dropout=0.3", "data.shift=2", "schedule=step"],
+    "accumulation": ["trainer.accumulate_grad_batches=4", "schedule=cosine", "data.batch_size=16"],
+    "plateau": ["schedule=plateau", "scale.patience=0", "scale.threshold=0.5"],
+    "greedy": ["scale=greedy", "scale.metric=train/loss"],
+    "one-cycle momentum": ["schedule=onecycle", "optimizer=momentum"],
+    "adam's momentum": ["schedule=onecycle", "optimizer=adam"],
+    "several validations an epoch": ["schedule=cosine", "+trainer.val_check_interval=5"],
+    "torch's plateau": [
+        "schedule=torch",
+        "schedule.scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "+schedule.scheduler.patience=0",
+        "+schedule.scheduler.threshold=0.5",
+        "schedule.monitor=val/loss",
+        "schedule.interval=epoch",
+    ],
+    "schedule-free": ["optimizer=schedule_free_adamw"],
+    "constant weight decay": ["schedule=cosine", "schedule.weight_decay=constant", "optimizer=adamw"],
+    "max_steps": ["schedule=linear", "trainer.max_steps=40"],
+    "float16 autocast": ["schedule=cosine", "trainer.precision=bf16-mixed"],
+    "a tally over epochs": ["trainer.log_every_n_steps=0"],
+}
+
+
+def the_run(folder: Path) -> Path:
+    (run,) = (folder / "outputs/runs").iterdir()
+    return run
+
+
+def begin(folder: Path, *arguments: str, **options) -> forked.Program:
+    folder.mkdir(exist_ok=True)
+    return forked.start("train.py", *SMALL, *arguments, cwd=folder, **options)
+
+
+def go_on(folder: Path, *arguments: str, **options) -> forked.Program:
+    return forked.run("train.py", f"resume={the_run(folder)}", *arguments, cwd=folder, **options)
+
+
+def flat(value, path=""):
+    """Every leaf of a checkpoint with its path; tensors as bytes, NaN equal to itself."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{path}/{key}")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from flat(item, f"{path}/{number}")
+    elif isinstance(value, torch.Tensor):
+        yield path, (value.dtype, tuple(value.shape), value.numpy().tobytes())
+    else:
+        yield path, str(value)
+
+
+def scalars(run: Path) -> list[tuple[int, str, float]]:
+    """Everything logged to TensorBoard, as it lies in the files."""
+    found = []
+    for file in run.glob("events.out.tfevents.*"):
+        for event in EventFileLoader(str(file)).Load():
+            for value in event.summary.value:
+                if not value.tag.startswith(("_hparams_", "custom_scalars")):
+                    found.append((event.step, value.tag, value.tensor.float_val[0]))
+    return sorted(found)
+
+
+def ends(run: Path) -> dict:
+    """All that a run came to: weights, optimizer, schedule, metrics."""
+    checkpoint = dict(flat(read_checkpoint(run / "checkpoints/last.ckpt")))
+    # How often logs were opened and how long it took is not what a run comes to.
+    own = {key: value for key, value in checkpoint.items() if not key.startswith(("/logs", "/callbacks/RecordKeeper"))}
+    record = read(run / "record.json")
+    return {
+        "checkpoint": {key: value for key, value in own.items() if not key.startswith("/loops")},
+        "best": dict(flat(read_checkpoint(run / "checkpoints/best.ckpt")["state_dict"])),
+        "metrics.csv": (run / "metrics.csv").read_text(),
+        "tensorboard": scalars(run),
+        "record": (record.status, record.epochs, record.rates, record.final, record.best, record.result_hash),
+        "epochs timed": len(record.epoch_seconds),
+        "files": sorted(file.name for file in run.rglob("*") if not file.name.startswith("events.")),
+    }
+
+
+def assert_same(run: Path, reference: Path) -> None:
+    for (what, value), expected in zip(ends(run).items(), ends(reference).values(), strict=True):
+        if isinstance(value, dict):
+            different = [key for key in value.keys() | expected.keys() if value.get(key) != expected.get(key)]
+            assert not different, (what, different[:10])
+        assert value == expected, what
+
+
+def assert_continuous(run: Path) -> None:
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    steps = [int(row["step"]) for row in rows if row["train/loss"]]
+    assert steps == sorted(set(steps))
+    logged = [entry for entry in scalars(run) if entry[1] != "epoch"]  # beside the others, train/… and val/…
+    assert len(logged) == len({(step, tag) for step, tag, _ in logged})
+
+
+class StoppedAt:
+    """Sends this process a signal when it begins a step, a validation batch or the validation's end."""
+
+    def __init__(self, step: int, where: str = "training_step", number: int = signal.SIGTERM) -> None:
+        self.step, self.where, self.number = step, where, number
+
+    def __call__(self) -> None:
+        from lrdecay.module import Classifier
+
+        original = getattr(Classifier, self.where)
+
+        def stopped(module, *arguments):
+            if module.trainer.global_step == self.step and module.trainer.state.fn == "fit":
+                self.step = -1
+                os.kill(os.getpid(), self.number)
+            return original(module, *arguments)
+
+        setattr(Classifier, self.where, stopped)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_goes_on_bit_for_bit(case, tmp_path):
+    """Stopped in mid-epoch, then killed in the next, then during validation."""
+    reference, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert begin(reference, *CASES[case]).wait() == 0
+    assert begin(stopped, *CASES[case], prepare=StoppedAt(7)).wait() == 143
+    run = the_run(stopped)
+    step = read_checkpoint(run / "checkpoints/last.ckpt")["global_step"]
+    assert step in (7, 8)
+    assert go_on(stopped, prepare=StoppedAt(25, number=signal.SIGKILL)).process.exitcode == -signal.SIGKILL
+    assert go_on(stopped, prepare=StoppedAt(36, "validation_step")).process.exitcode in (143, 0)
+    done = go_on(stopped)
+    assert done.process.exitcode == 0, done.text
+    assert_same(run, the_run(reference))
+    assert_continuous(run)
+    assert [row["step"] for row in read(run / "record.json").resumed][:2] == [step, 18]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("step", [0, 16, 17, 18, 53])
+def test_a_signal_at_any_step_loses_nothing(step, number, tmp_path):
+    """The first step, either side of an epoch's end, the last."""
+    reference, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert begin(reference, "schedule=cosine").wait() == 0
+    program = begin(stopped, "schedule=cosine", prepare=StoppedAt(step, number=number))
+    assert program.wait() == 128 + number
+    run = the_run(stopped)
+    record = read(run / "record.json")
+    assert record.status == "interrupted"
+    assert f"interrupted by {number.name} → {run.relative_to(stopped)}; resume=" in program.text
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == step + 1
+    assert go_on(stopped).process.exitcode == 0
+    assert_same(run, the_run(reference))
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "record.json", "metrics.csv"])
+@pytest.mark.parametrize("after", [False, True], ids=["half written", "just replaced"])
+def test_killed_while_it_writes(name, after, tmp_path):
+    reference, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert begin(reference).wait() == 0
+    times = {"record.json": 4, "metrics.csv": 1}.get(name, 2)
+    program = begin(stopped, prepare=forked.KilledIn(name, times, after))
+    assert program.wait() == 128 + signal.SIGKILL
+    assert go_on(stopped).process.exitcode == 0
+    assert_same(the_run(stopped), the_run(reference))
+
+
+def test_killed_at_random_moments(tmp_path):
+    """25 of them, over the whole of a run from the first record on."""
+    reference = tmp_path / "whole"
+    began = time.monotonic()
+    assert begin(reference, "callbacks.checkpoints.every_n_steps=4").wait() == 0
+    whole = time.monotonic() - began
+    moments = random.Random(5)
+    for number in range(25):
+        stopped = tmp_path / str(number)
+        program = begin(stopped, "callbacks.checkpoints.every_n_steps=4")
+        while not list(stopped.glob("outputs/runs/*/record.json")):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, whole))
+        if program.process.is_alive():
+            program.process.kill()
+        program.wait()
+        assert go_on(stopped).process.exitcode == 0
+        assert_same(the_run(stopped), the_run(reference))

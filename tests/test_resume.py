@@ -1,8 +1,11 @@
 """Runs that are stopped go on to the same end, to the last bit."""
 
 import csv
+import json
+import math
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from lrdecay.checkpoints import read_checkpoint
+from lrdecay.provenance import code
 from lrdecay.record import read
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"]
@@ -173,9 +177,10 @@ def test_a_signal_at_any_step_loses_nothing(step, number, tmp_path):
 @pytest.mark.parametrize("after", [False, True], ids=["half written", "just replaced"])
 def test_killed_while_it_writes(name, after, tmp_path):
     reference, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert begin(reference).wait() == 0
+    often = "callbacks.checkpoints.every_n_steps=4"
+    assert begin(reference, often).wait() == 0
     times = {"record.json": 4, "metrics.csv": 1}.get(name, 2)
-    program = begin(stopped, prepare=forked.KilledIn(name, times, after))
+    program = begin(stopped, often, prepare=forked.KilledIn(name, times, after))
     assert program.wait() == 128 + signal.SIGKILL
     assert go_on(stopped).process.exitcode == 0
     assert_same(the_run(stopped), the_run(reference))
@@ -199,3 +204,172 @@ def test_killed_at_random_moments(tmp_path):
         program.wait()
         assert go_on(stopped).process.exitcode == 0
         assert_same(the_run(stopped), the_run(reference))
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory) -> Path:
+    """A run of three epochs that is complete; not to be changed."""
+    folder = tmp_path_factory.mktemp("complete")
+    assert begin(folder, "schedule=cosine").wait() == 0
+    return the_run(folder)
+
+
+def resume(run: Path, *arguments: str, **options) -> forked.Program:
+    return forked.run("train.py", f"resume={run}", *arguments, cwd=run.parents[2], **options)
+
+
+@pytest.mark.parametrize(
+    ("override", "refusal"),
+    [
+        ("schedule=step", "schedule=step, which was cosine"),
+        ("optimizer=sgd", "optimizer=sgd, which was adam"),
+        ("optimizer.lr=0.1", "optimizer.lr=0.1, which was 0.001"),
+        ("schedule.warmup=5", "schedule.warmup=5, which was 0"),
+        ("trainer.max_epochs=4", "trainer.max_epochs=4, which was 3"),
+        ("data=mnist", "data=mnist, which was digits"),
+        ("seed=2", "seed=2, which was 1"),
+        ("+model.new=1", "model.new=1, which was None"),
+    ],
+)
+def test_refuses_what_would_not_be_the_same_run(override, refusal, complete):
+    before = (complete / "record.json").read_bytes()
+    done = resume(complete, override)
+    assert done.process.exitcode == 1
+    assert done.text.startswith(f"error: resume={complete}: goes on as it began, without {refusal}. resume_mode=extend")
+    assert (complete / "record.json").read_bytes() == before
+
+
+def test_a_complete_run_is_left_alone(complete):
+    before = {file: file.stat().st_mtime for file in complete.rglob("*") if file.is_file() and file.name != "train.log"}
+    done = resume(complete, "schedule=cosine", "+callbacks.progress.every=1")
+    assert done.process.exitcode == 0
+    assert done.text.startswith("complete since before: digits: test/acc")
+    assert before == {file: file.stat().st_mtime for file in before}
+
+
+def test_extends_a_run_whose_folder_has_moved(complete, tmp_path):
+    run = tmp_path / "elsewhere" / "a=b, c"
+    shutil.copytree(complete, run)
+    done = forked.run("train.py", f"resume='{run}'", "resume_mode=extend", "trainer.max_epochs=5", cwd=tmp_path)
+    assert done.process.exitcode == 0, done.text
+    record, before = read(run / "record.json"), read(complete / "record.json")
+    assert record.epochs[:3] == before.epochs
+    assert [row["epoch"] for row in record.epochs] == [0, 1, 2, 3, 4]
+    assert record.resumed[0] | {"mode": "extend", "total_steps": 54, "step": 54} == record.resumed[0]
+    assert record.result_hash != before.result_hash, "it is not what 5 epochs would have been from the start"
+    # The cosine of 90 steps, at step 54 and 89.
+    rates = dict(record.rates)
+    assert rates[54] == pytest.approx(0.0005 * (1 + math.cos(math.pi * 54 / 90)))
+    assert rates[89] == pytest.approx(0.0005 * (1 + math.cos(math.pi * 89 / 90)))
+    assert_continuous(run)
+    again = forked.run("train.py", f"resume='{run}'", cwd=tmp_path)
+    assert again.text.startswith("complete since before"), "the configuration is now the longer one"
+
+
+def test_an_extension_can_be_stopped_too(complete, tmp_path):
+    for name in ("whole", "stopped"):
+        shutil.copytree(complete.parents[2], tmp_path / name)
+    longer = ["resume_mode=extend", "trainer.max_epochs=4"]
+    assert go_on(tmp_path / "whole", *longer).process.exitcode == 0
+    assert go_on(tmp_path / "stopped", *longer, prepare=StoppedAt(56, number=signal.SIGKILL)).process.exitcode < 0
+    assert go_on(tmp_path / "stopped", prepare=StoppedAt(60)).process.exitcode == 143
+    assert go_on(tmp_path / "stopped").process.exitcode == 0
+    stopped, whole = ends(the_run(tmp_path / "stopped")), ends(the_run(tmp_path / "whole"))
+    assert stopped["checkpoint"] == whole["checkpoint"]
+    assert stopped["metrics.csv"] == whole["metrics.csv"]
+
+
+@pytest.mark.parametrize("length", ["trainer.max_epochs=3", "trainer.max_epochs=2", "trainer.max_steps=20"])
+def test_an_extension_must_be_longer(length, complete):
+    done = resume(complete, "resume_mode=extend", length)
+    assert done.process.exitcode == 1
+    assert "error: resume_mode=extend: must be longer than the run's 54 steps, and trainer." in done.text
+
+
+def test_begins_a_new_run_with_the_weights(complete, tmp_path):
+    done = forked.run(
+        "train.py", f"resume={complete}", "resume_mode=weights", "schedule=step", "optimizer.lr=0.01",
+        "trainer.max_epochs=1", cwd=tmp_path, prepare=StoppedAt(7),
+    )  # fmt: skip
+    assert done.process.exitcode == 143, done.text
+    run = the_run(tmp_path)
+    assert run.name.endswith("_step")
+    assert go_on(tmp_path).process.exitcode == 0, "the new one has a configuration of its own"
+    record = read(run / "record.json")
+    assert [record.config["optimizer"]["lr"], record.config["trainer"]["max_epochs"]] == [0.01, 1]
+    assert record.config["model"]["hidden"] == [16], "the model is that of the run"
+    assert record.epochs[0]["train/loss"] < read(complete / "record.json").epochs[0]["train/loss"] / 2
+    assert record.rates[0] == [0, 0.01]
+
+
+def test_refuses_weights_of_another_model(complete, tmp_path):
+    done = forked.run("train.py", f"resume={complete}", "resume_mode=weights", "model.hidden=[17]", cwd=tmp_path)
+    assert done.process.exitcode == 1
+    assert "error: model: does not fit the weights of" in done.text
+
+
+def test_two_processes_cannot_resume_one_run(tmp_path):
+    assert begin(tmp_path, "trainer.max_epochs=50", prepare=StoppedAt(20)).wait() == 143
+    both = [forked.start("train.py", f"resume={the_run(tmp_path)}", cwd=tmp_path) for _ in range(2)]
+    ended = sorted((program.wait(), program.text) for program in both)
+    assert [status for status, _ in ended] == [0, 1]
+    assert f"error: {the_run(tmp_path)}: another process is at work on it" in ended[1][1]
+    assert_continuous(the_run(tmp_path))
+
+
+@pytest.mark.parametrize("every", ["every_n_steps=4", "every_minutes=0.00001"])
+def test_checkpoints_between_epochs(every, tmp_path):
+    begin(tmp_path, f"callbacks.checkpoints.{every}", prepare=StoppedAt(25, number=signal.SIGKILL)).wait()
+    step = read_checkpoint(the_run(tmp_path) / "checkpoints/last.ckpt")["global_step"]
+    assert step == (22 if "steps" in every else 25)
+    assert go_on(tmp_path).process.exitcode == 0
+    assert_continuous(the_run(tmp_path))
+
+
+def test_a_slow_step_does_not_hold_up_the_end(tmp_path):
+    """A batch that would take a minute is broken off; the last checkpoint is the one before."""
+    program = begin(tmp_path, prepare=SlowAt(20))
+    while not (tmp_path / "slow").exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 143
+    assert 5 < time.monotonic() - began < 10
+    assert read_checkpoint(the_run(tmp_path) / "checkpoints/last.ckpt")["global_step"] == 18
+    assert go_on(tmp_path).process.exitcode == 0
+
+
+class SlowAt(StoppedAt):
+    """Sleeps for a minute at a step."""
+
+    def __call__(self) -> None:
+        from lrdecay.module import Classifier
+
+        original = Classifier.training_step
+
+        def slow(module, *arguments):
+            if module.trainer.global_step == self.step:
+                Path("slow").touch()
+                time.sleep(60)
+            return original(module, *arguments)
+
+        Classifier.training_step = slow
+
+
+def test_other_code_is_said_and_noted(tmp_path):
+    assert begin(tmp_path, prepare=StoppedAt(20)).wait() == 143
+    file = the_run(tmp_path) / "record.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"code": "another"}))
+    done = go_on(tmp_path)
+    assert done.process.exitcode == 0
+    assert "WARNING: " in done.text
+    assert "the code has changed since it began" in done.text
+    (row,) = read(file).resumed
+    assert row["code"] == code()
+
+
+@pytest.mark.parametrize("conflict", ["resume_mode=longer", "resume=nowhere", "-m"])
+def test_what_cannot_be_resumed(conflict, complete):
+    done = resume(complete, conflict)
+    assert done.process.exitcode == 1
+    assert done.text.startswith("error: resume")

@@ -33,6 +33,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lrdecay import progress
 from lrdecay.errors import ConfigError, is_integer
+from lrdecay.stopping import Interrupted, Stop
 
 # What a run imports, at its beginning or later.
 IMPORTED_ONCE = ["lrdecay.run", "lrdecay.figures", "torch._dynamo", "torch.utils.tensorboard", "sklearn.datasets"]
@@ -100,32 +101,38 @@ class ParallelLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         before = HydraConfig.instance().cfg
-        free = self._shares()
-        waiting = list(zip(count(initial_job_idx), job_overrides))[::-1]
         running: dict[Any, Job] = {}
-        results: dict[int, JobReturn] = {}
         bars = progress.display()
-        try:
-            while waiting or running:
-                while waiting and free:
-                    job = self._start(*waiting.pop(), free.pop(0), draw=bars is not None)
-                    running[job.messages] = job
-                for messages in wait(list(running)):
-                    if _receive(running[messages], bars):
-                        continue
-                    job = running.pop(messages)
-                    free.append(job.share)
-                    results[job.number] = self._end(job)
-        except BaseException as error:
-            _interrupt(list(running.values()))
-            if isinstance(error, KeyboardInterrupt):
-                raise SystemExit(130) from None
-            raise
-        finally:
-            HydraConfig.instance().cfg = before
-            if bars is not None:
-                bars.stop()
+        with Stop().on_signals():
+            try:
+                results = self._run(list(zip(count(initial_job_idx), job_overrides)), running, bars)
+            except BaseException as error:
+                _interrupt(list(running.values()))
+                if isinstance(error, Interrupted):
+                    raise SystemExit(error.status) from None
+                raise
+            finally:
+                HydraConfig.instance().cfg = before
+                if bars is not None:
+                    bars.stop()
         return [results[number] for number in sorted(results)]
+
+    def _run(
+        self, waiting: list[tuple[int, Sequence[str]]], running: dict[Any, Job], bars: Any
+    ) -> dict[int, JobReturn]:
+        free = self._shares()
+        results: dict[int, JobReturn] = {}
+        while waiting or running:
+            while waiting and free:
+                job = self._start(*waiting.pop(0), free.pop(0), draw=bars is not None)
+                running[job.messages] = job
+            for messages in wait(list(running)):
+                if _receive(running[messages], bars):
+                    continue
+                job = running.pop(messages)
+                free.append(job.share)
+                results[job.number] = self._end(job)
+        return results
 
     def _shares(self) -> list["Share"]:
         trainer = OmegaConf.select(self.config, "trainer") or {}
@@ -145,7 +152,8 @@ class ParallelLauncher(Launcher):
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         HydraConfig.instance().set_config(config)  # the folder is named from it
-        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweep.subdir = config.hydra.sweep.subdir  # the job's process must not look for it again
             config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute())
         HydraConfig.instance().set_config(config)
         self.context.callbacks.on_job_start(config=config, task_function=self.task)
@@ -236,7 +244,7 @@ def _interrupt(jobs: Sequence[Job]) -> None:
         for job in jobs:
             while _receive(job, None):
                 pass
-    except KeyboardInterrupt:
+    except Interrupted:
         for job in jobs:
             job.process.kill()
 

@@ -350,6 +350,8 @@ class Classifier(pl.LightningModule):
         loop.restarting = False
         loop.epoch_loop.restarting = loop.epoch_loop.batch_progress.current.ready > 0
         restore_random_state(checkpoint["random"], self.device)
+        if self.trainer.global_step in self.extended_at and self._rates is not None:
+            self._rates.rescale()  # the next step's rate was that of the old horizon
 
     def _evaluate(self, batch: Batch) -> None:
         images, labels = batch

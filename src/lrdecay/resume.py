@@ -61,7 +61,7 @@ def own_configuration(
     mode = config.resume_mode
     folder = resumable(config.resume, mode)
     record = read_record(folder)
-    own = _read_config(folder / CONFIG)
+    own = read_configuration(folder / CONFIG)
     if not config.trust:
         require_trusted(own, conf, f"resume={config.resume}")
     own_choices = dict(record.choices)
@@ -103,6 +103,10 @@ def read_record(folder: Path) -> Record:
     Raises:
         ConfigError: there is none that is whole.
     """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    if not (folder / FILE).exists():
+        raise ConfigError(f"{folder}: no folder of a run: it has no {FILE}")
     try:
         return read(folder / FILE)
     except RecordError as error:
@@ -115,12 +119,11 @@ def keep(config: DictConfig, folder: Path) -> None:
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``key=now, which was earlier`` for each key of two configurations that determines the result and differs."""
-    flat, flat_now = determining(earlier), determining(now)
+    """``key=now, which was earlier`` for each key that differs between two flat configurations."""
     return [
-        f"{key}={flat_now.get(key)}, which was {flat.get(key)}"
-        for key in sorted(flat.keys() | flat_now.keys())
-        if json.dumps(flat.get(key), default=str) != json.dumps(flat_now.get(key), default=str)
+        f"{key}={now.get(key)}, which was {earlier.get(key)}"
+        for key in sorted(earlier.keys() | now.keys())
+        if json.dumps(earlier.get(key), default=str) != json.dumps(now.get(key), default=str)
     ]
 
 
@@ -161,7 +164,12 @@ def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, node
 
 
-def _read_config(file: Path) -> DictConfig:
+def read_configuration(file: Path) -> DictConfig:
+    """The configuration of a run as it was composed, its interpolations not resolved.
+
+    Raises:
+        ConfigError: it is not whole.
+    """
     try:
         config = OmegaConf.load(file)
     except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:

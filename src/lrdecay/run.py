@@ -38,7 +38,7 @@ from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
 from lrdecay.placement import Schedule
 from lrdecay.process import prepare_process
-from lrdecay.record import Record, RecordError, Status, flatten, read, remove_unfinished, write_atomically
+from lrdecay.record import Record, RecordError, Status, determining, flatten, read, remove_unfinished, write_atomically
 from lrdecay.resume import differences, keep, own_configuration
 from lrdecay.scales import Scale
 from lrdecay.stopping import Interrupted, Stop
@@ -129,7 +129,7 @@ def begun(record: Record, config: DictConfig, extends: bool) -> Record:
         log.warning("%s: the run starts anew", error)
         return record
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    changed = differences(earlier.config, plain)
+    changed = differences(determining(earlier.config), determining(plain))
     if others := [change for change in changed if not (extends and change.startswith("trainer."))]:
         raise ConfigError(f"{console.relative(record.directory)}: has another run: {'; '.join(others)}")
     now = {"code": record.code, "commit": record.commit}

@@ -3,8 +3,10 @@
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
+import contextlib
 import functools
 import itertools
+import json
 import re
 import sys
 import time
@@ -22,6 +24,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.errors import ConfigError
+from lrdecay.locks import locked
 from lrdecay.messages import one_line
 
 if TYPE_CHECKING:
@@ -71,19 +74,87 @@ def hydra_dir(resume: str | None, mode: str | None) -> str | None:
 
 
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
-    """``parent/name``, or a folder of its own for this launch.
+    """``parent/name``, whose sweep goes on if there is one, or a folder of its own for this launch.
 
     Raises:
-        ConfigError: the name is not that of a folder, or TensorBoard could not show it.
+        ConfigError: the name is not that of a folder, or TensorBoard could not show it, or it cannot be made.
     """
-    if name is not None and not re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)):
+    if name is None:
+        return claim(f"{parent}/{now}")
+    if not re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)):
         raise ConfigError(f"name={name}: must be letters, digits, spaces and . _ % + - only, no . or space first")
-    return claim(f"{parent}/{now if name is None else name}")
+    folder = Path(parent, str(name))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"name={name}: {folder} cannot be made: {error.strerror}") from error
+    return str(folder)
 
 
 def better(metric: str) -> str:
     """Which values of a metric are better: ``min`` or ``max``."""
     return "min" if metric.endswith("loss") else "max"
+
+
+def job_dir(
+    number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str], *, _root_: DictConfig
+) -> str:
+    """The folder of a job within its sweep's: that of an earlier run of the same configuration, or a new one."""
+    name = job_name(number, overrides, fixed, choices)
+    earlier = _EARLIER.get(_root_.hydra.sweep.dir)
+    return earlier.folder(name, _root_) if earlier else name
+
+
+class Earlier:
+    """The runs that were in a sweep's folder before this launch."""
+
+    def __init__(self, records: Sequence["Record"] = ()) -> None:
+        from lrdecay.record import determining
+
+        self.records = {record.directory.name: record for record in records}
+        self._settings = {name: determining(record.config) for name, record in self.records.items()}
+        self._folders = {comparable(settings): name for name, settings in self._settings.items()}
+
+    def folder(self, name: str, config: DictConfig) -> str:
+        """The folder for a job: of the run that it repeats, or else `name`, with a number if another run has that."""
+        if not self.records:
+            return name
+        repeated = self._folders.get(comparable(settings(config)))
+        if repeated is not None:
+            return repeated
+        names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        return next(free for free in names if free not in self.records)
+
+    def settled(self, folder: str) -> bool:
+        """Whether the run in a folder need not be run again."""
+        return folder in self.records and self.records[folder].settled
+
+    def changed(self, name: str, config: DictConfig) -> list[str]:
+        """How the run that has a job's name differs from it; nothing if none has."""
+        from lrdecay.resume import differences
+
+        return differences(self._settings[name], settings(config)) if name in self.records else []
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """What determines the result of a job, resolved; the rest may not be known yet."""
+    from lrdecay.record import determining
+
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
+    plain = cast(dict, OmegaConf.to_container(own, resolve=False))
+    values = {key: OmegaConf.select(config, key) for key in determining(plain)}
+    return {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in values.items()
+    }
+
+
+def comparable(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+_EARLIER: dict[str, Earlier] = {}
+"""Of each sweep's folder."""
 
 
 def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> str:
@@ -122,7 +193,7 @@ def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str,
 
 def register_resolvers() -> None:
     """The functions that ``conf/`` calls."""
-    for function in (claim, run_dir, hydra_dir, sweep_dir, job_name, better):
+    for function in (claim, run_dir, hydra_dir, sweep_dir, job_dir, better):
         OmegaConf.register_new_resolver(function.__name__, function, replace=True)
 
 
@@ -135,6 +206,10 @@ class Sweep(Callback):
     def __init__(self) -> None:
         self.total = 0
         self.done = 0
+        self.completed = 0
+        self.skipped = 0
+        self.earlier = Earlier()
+        self._lock = contextlib.ExitStack()
         self.started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -153,6 +228,14 @@ class Sweep(Callback):
         task = cast(list, OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
         arguments = [f"{key}={value}" for key, value in params.items()] + task
         jobs, fixed = expand(arguments, GlobalHydra.instance().config_loader())
+        if any(word.startswith("resume=") for job in jobs for word in job) and config.resume_mode != "weights":
+            raise ConfigError(
+                "resume: must be without -m; a sweep goes on when its command is repeated with the same name=, "
+                "and resume_mode=weights begins new runs with the weights of one"
+            )
+        folder = Path(config.hydra.sweep.dir)
+        self._lock.enter_context(locked(folder))
+        self._read_earlier(folder)
         directory = config.hydra.sweep.dir.replace("'", r"\'")
         with read_write(config), open_dict(config):
             config.hydra.overrides.task += [
@@ -162,8 +245,30 @@ class Sweep(Callback):
         self.total = len(jobs)
         self.started = time.monotonic()
 
+    def _read_earlier(self, folder: Path) -> None:
+        from lrdecay.compare import load
+        from lrdecay.provenance import code
+
+        if not any(folder.glob("*/record.json")):
+            return
+        records, problems = load([folder])
+        for problem in problems:
+            print(f"warning: {problem}: that run starts anew", file=sys.stderr)
+        self.earlier = _EARLIER[str(folder)] = Earlier(records)
+        others = [record for record in records if record.status == "completed" and record.code != code()]
+        if others:
+            runs = f"{len(others)} completed run{'s' if len(others) != 1 else ''}"
+            print(f"warning: {folder} has {runs} of other code than today's; they are kept", file=sys.stderr)
+
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if self.total:
+        if not self.total:
+            return
+        folder = Path(config.hydra.runtime.output_dir).name
+        choices, fixed = config.hydra.runtime.choices, config.hydra.job.config.override_dirname.exclude_keys
+        name = job_name(config.hydra.job.num, config.hydra.overrides.task, fixed, choices)
+        if changed := self.earlier.changed(name, config) if folder not in self.earlier.records else []:
+            print(f"warning: {name} has another run, so this is {folder}: {'; '.join(changed)}", file=sys.stderr)
+        if not self.earlier.settled(folder):
             print(self._title(config), flush=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -178,23 +283,27 @@ class Sweep(Callback):
                 record.status, record.error = "failed", str(job_return._return_value)
                 record.write()
             outcome = result(record) if record.status == "completed" else f"{record.status}: {record.error}"
+            self.completed += record.status == "completed"
+        before = self.earlier.settled(Path(config.hydra.runtime.output_dir).name)
         self.done += 1
+        self.skipped += before
         elapsed = time.monotonic() - self.started
-        left = format_seconds(elapsed / self.done * (self.total - self.done))
-        time_left = f" · {left} left" if self.done < self.total else ""
+        trained = self.done - self.skipped
+        left = format_seconds(elapsed / trained * (self.total - self.done)) if trained else "?"
+        time_left = " · done before" if before else f" · {left} left" if self.done < self.total else ""
         print(f"{self._title(config)}: {outcome}{time_left}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """The comparison."""
         try:
-            completed = self._report(Path(config.hydra.sweep.dir))
+            self._report(Path(config.hydra.sweep.dir))
         except Exception:
             traceback.print_exc()
             sys.exit("error: the runs are recorded, but comparing them failed")
-        if completed < self.total:
-            sys.exit(f"error: {self.total - completed} of {self.total} jobs did not complete")
+        if self.completed < self.total:
+            sys.exit(f"error: {self.total - self.completed} of {self.total} jobs did not complete")
 
-    def _report(self, directory: Path) -> int:
+    def _report(self, directory: Path) -> None:
         from lrdecay.compare import load
         from lrdecay.console import relative, say
         from lrdecay.report import report
@@ -207,7 +316,6 @@ class Sweep(Callback):
                 print(f"{record.directory.name}: {record.status}: {record.error}", file=sys.stderr)
         for file in report(records, directory):
             say(relative(file))
-        return sum(record.status == "completed" for record in records)
 
     def _title(self, config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys

@@ -1,0 +1,47 @@
+"""Tests the weights that runs have left, and compares the metrics with those recorded.
+
+python scripts/evaluate.py outputs/runs/NAME
+python scripts/evaluate.py outputs/sweeps/NAME/* --checkpoint best
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from lrdecay.console import plural, relative
+from lrdecay.errors import ConfigError
+from lrdecay.messages import one_line_errors
+from lrdecay.resume import read_record
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="which weights [last]")
+    parser.add_argument("--trust", action="store_true", help="also build classes that are not this project's")
+    arguments = parser.parse_args()
+    records = [read_record(folder) for folder in arguments.runs if folder.is_dir() or not folder.exists()]
+    if not records:
+        raise ConfigError(f"{arguments.runs[0]}: no folder of a run")
+
+    from lrdecay.evaluation import evaluate  # torch: not for --help
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    different = 0
+    for record in records:
+        measured = evaluate(record, f"{arguments.checkpoint}.ckpt", CONF, arguments.trust)
+        for key, value in measured.items():
+            recorded = record.final.get(key)
+            print(f"{relative(record.directory)}: {key} {value} · recorded {recorded}")
+            # The record has the metrics of the final weights.
+            different += arguments.checkpoint == "last" and value != recorded
+    if different:
+        sys.exit(f"error: {plural(different, 'metric')} not as recorded")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

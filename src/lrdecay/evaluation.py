@@ -1,0 +1,56 @@
+"""Tests the weights that a run has left, anew."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from lrdecay.checkpoints import FOLDER, read_checkpoint
+from lrdecay.configuration import build, check
+from lrdecay.errors import ConfigError
+from lrdecay.messages import one_line
+from lrdecay.process import prepare_process
+from lrdecay.record import Record
+from lrdecay.resume import CONFIG, read_configuration, require_trusted
+from lrdecay.run import make_module
+
+
+def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -> dict[str, float]:
+    """The test metrics of a run's weights, on the data that it used, in the way it was trained.
+
+    On the same machine, with the same versions and on a CPU, they are those of its record to the last digit.
+
+    Args:
+        record: of the run.
+        checkpoint: name of the file, ``last.ckpt`` or ``best.ckpt``.
+        conf: the folder of the project's own configuration, which is trusted.
+        trust: whether the run's folder may name classes that are not in `conf`.
+
+    Raises:
+        ConfigError: there are no such weights, or they do not fit, or the folder is not trusted.
+    """
+    config = read_configuration(record.directory / CONFIG)
+    if not trust:
+        require_trusted(config, conf, str(record.directory))
+    try:
+        check(config)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{record.directory / CONFIG}: not a whole configuration ({one_line(error)})") from error
+    prepare_process(bool(config.process.tune), record.threads)
+    data = build(config.data, "data")
+    if data.name != record.data:
+        raise ConfigError(f"data: is {data.name} now, and was {record.data} in the run")
+    OmegaConf.update(config, "trainer.profiler", None, force_add=True)
+    own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
+    trainer = build(config.trainer, "trainer", **own)
+    module = make_module(config, data, trainer.strategy.root_device)
+    path = record.directory / FOLDER / checkpoint
+    weights: Any = read_checkpoint(path).get("state_dict")
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: does not fit the run's model: {one_line(error)}") from error
+    with torch.inference_mode():
+        trainer.test(module, datamodule=data, verbose=False)
+    return {key: value for key, value in module.metrics.items() if key.startswith("test/")}

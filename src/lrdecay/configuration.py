@@ -96,6 +96,9 @@ def check(config: DictConfig) -> None:
     try:
         seed = config.seed
         require(is_integer(seed) and 0 <= seed < 2**32, "seed", seed, "an integer, at least 0 and below 2³²")
+        stop = config.get("on_divergence")
+        require(stop in ("stop", "continue"), "on_divergence", stop, "stop or continue")
+        require(isinstance(config.get("trust"), bool | None), "trust", config.get("trust"), "true or false")
         require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
     except BadValue as error:
         raise ConfigError(str(error)) from error

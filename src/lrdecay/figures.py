@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from lrdecay.preview import RateCurve
 
 if TYPE_CHECKING:
     from lrdecay.range_test import RangeTest  # which needs torch
+
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
 COLOURS = (
@@ -167,7 +170,7 @@ def _draw(axes: Axes, group: Group, metric: str, style: dict, band: bool = False
 
 
 def _draw_rates(axes: Axes, group: Group, style: dict) -> None:
-    for run in group.completed[:1]:
+    for run in [run for run in group.completed if run.rates][:1]:
         steps, rates = np.array(run.rates).T
         axes.step(steps / (run.steps_per_epoch or 1), rates, where="post", **style)
 

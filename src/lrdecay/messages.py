@@ -1,6 +1,7 @@
 """How a command line ends when something is wrong: one line on stderr, and a status that is not 0."""
 
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def one_line_errors() -> Iterator[None]:
     """
     # Hydra would print its own longer text and exit; with this set it raises instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # A log that cannot be written, on a full disk, is not the news: what fails for it is, and says so once.
+    logging.raiseExceptions = FULL_ERRORS
     try:
         yield
     except (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
@@ -54,6 +57,8 @@ def one_line_errors() -> Iterator[None]:
             raise
         sys.exit(f"error: {one_line(error)}")
     except ValueError as error:
+        if isinstance(error.__cause__, OSError) and not FULL_ERRORS:  # a log file that cannot be opened
+            sys.exit(f"error: {one_line(error.__cause__)}")
         if FULL_ERRORS or not str(error).startswith("Config group override"):
             raise
         sys.exit(f"error: a configuration group cannot be null: {one_line(error)}")

@@ -22,6 +22,7 @@ from lrdecay.provenance import provenance
 SCHEMA = 3
 FILE = "record.json"
 MOST_BYTES = 2**28
+CONTROL = re.compile(r"\\u00(?!0a|09)([018][0-9a-f]|7f|9[0-9a-f])", re.IGNORECASE)
 PACKAGES = ("lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy")
 STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
@@ -176,7 +177,9 @@ def _json(path: Path) -> Any:
         size = path.stat().st_size
         if not path.is_file() or size > MOST_BYTES:
             raise RecordError(f"{path}: not a whole record (no file, or one of {size:,} bytes)")
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # A stranger's strings are shown on terminals, which obey control characters. JSON has them escaped only.
+        return json.loads(CONTROL.sub(r"\\ufffd", text))
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, RecordError):
             raise
@@ -280,8 +283,11 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
             os.fsync(file.fileno())
             temporary.chmod(0o644)  # as any other file here; temporary ones are private
             temporary.replace(path)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            cause = error if isinstance(error, OSError) else error.__context__
+            if isinstance(cause, OSError):  # torch makes an error of its own of it
+                raise OSError(cause.errno, cause.strerror, str(path)) from error
             raise
     sync_folder(path.parent)
 

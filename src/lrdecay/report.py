@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lrdecay.compare import Group, group, interval
 from lrdecay.console import format_metric, plural
@@ -39,7 +41,9 @@ def report(records: Iterable[Record], output: Path) -> list[Path]:
     write_atomically(files[0], comparison_csv(by_data).encode())
     for data, groups in by_data.items():
         if any(g.completed for g in groups):
-            name = "comparison.png" if len(by_data) == 1 else f"comparison-{data}.png"
+            # The name comes from a record, which may be anybody's.
+            safe = re.sub(r"[^a-zA-Z0-9_-]", "-", data)
+            name = "comparison.png" if len(by_data) == 1 else f"comparison-{safe}.png"
             write_atomically(output / name, comparison_figure(groups, _title(data, groups)))
             files.append(output / name)
     return files
@@ -47,7 +51,7 @@ def report(records: Iterable[Record], output: Path) -> list[Path]:
 
 def table(data: str, groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> Table:
     """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
-    grid = Table(title=_title(data, groups), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid = Table(title=Text(_title(data, groups)), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     grid.add_column("group", overflow="fold")
     grid.add_column("runs", justify="right")
     for metric in metrics:
@@ -56,7 +60,9 @@ def table(data: str, groups: Sequence[Group], metrics: Sequence[str] = METRICS) 
     grid.add_column("s/epoch", justify="right")
     for g in groups:
         cells = [_cell(metric, g.final(metric)) for metric in metrics]
-        grid.add_row(g.label, g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f"))
+        grid.add_row(
+            Text(g.label), g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f")
+        )
     return grid
 
 

@@ -1,0 +1,130 @@
+"""A stranger's folder is read without executing anything that is in it."""
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import forked
+import pytest
+import torch
+import yaml
+from test_resume import SMALL, StoppedAt, the_run
+
+WITNESS = Path("executed")
+
+
+class Malicious:
+    """Executes a command where it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, (f"touch {WITNESS}",)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    assert forked.run("train.py", *SMALL, "schedule=cosine", cwd=folder, prepare=StoppedAt(25)).process.exitcode == 143
+    return the_run(folder)
+
+
+@pytest.fixture
+def run(interrupted, tmp_path):
+    return Path(shutil.copytree(interrupted, tmp_path / "run"))
+
+
+def commands(run: Path) -> dict[str, list]:
+    return {
+        "resume": ["train.py", f"resume={run}"],
+        "weights": ["train.py", f"resume={run}", "resume_mode=weights"],
+        "extend": ["train.py", f"resume={run}", "resume_mode=extend", "trainer.max_epochs=4"],
+        "evaluate": ["scripts/evaluate.py", run],
+    }
+
+
+def refused(run: Path, *which: str) -> list[str]:
+    """What the commands say, none of which may execute anything."""
+    texts = []
+    for name in which or commands(run):
+        done = forked.run(*commands(run)[name], cwd=run.parent)
+        assert done.process.exitcode == 1, done.text
+        assert "Traceback" not in done.text
+        assert done.text.count("error: ") == 1
+        assert not (run.parent / WITNESS).exists(), name
+        texts.append(done.text)
+    return texts
+
+
+@pytest.mark.parametrize("kind", ["in torch's zip", "as a plain pickle", "in torch's old format"])
+def test_a_malicious_checkpoint(kind, run):
+    path = run / "checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True) | {"more": Malicious()}
+    if kind == "as a plain pickle":
+        path.write_bytes(pickle.dumps(Malicious()))
+    else:
+        torch.save(checkpoint, path, _use_new_zipfile_serialization="zip" in kind)
+    for text in refused(run):
+        assert "last.ckpt: damaged, or no checkpoint of this package; nothing in it was executed" in text
+
+
+CONFIGURATIONS = {
+    "a target": {"model": {"_target_": "os.system", "command": f"touch {WITNESS}"}},
+    "a target within": {"schedule": {"scheduler": {"_target_": "os.system", "command": f"touch {WITNESS}"}}},
+    "a target in a list": {"trainer": {"plugins": [{"_target_": "os.system", "command": f"touch {WITNESS}"}]}},
+    "a callback": {"callbacks": {"more": {"_target_": "os.system", "command": f"touch {WITNESS}"}}},
+    "a torch name that is no class": {"optimizer": {"_target_": "torch.optim.lr_scheduler.sys.exit"}},
+    "an interpolation": {"optimizer": {"lr": "${claim:executed}"}},
+    "a folder to write to": {"logger": {"csv": {"save_dir": "/etc"}}},
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_malicious_configuration(name, run):
+    file = run / ".hydra/config.yaml"
+    config = yaml.safe_load(file.read_text())
+    for group, values in CONFIGURATIONS[name].items():
+        config[group] |= values
+    file.write_text(yaml.safe_dump(config))
+    for text in refused(run):
+        assert " is not this project's own; trust=true, if you know where the run comes from" in text
+
+
+def test_yaml_that_would_make_objects(run):
+    (run / ".hydra/config.yaml").write_text(f"model: !!python/object/apply:os.system ['touch {WITNESS}']\n")
+    for text in refused(run):
+        assert ".hydra/config.yaml: not a whole configuration" in text
+
+
+def test_trusted_it_is_built(run):
+    """What is refused above would have been executed."""
+    file = run / ".hydra/config.yaml"
+    config = yaml.safe_load(file.read_text())
+    # Hydra itself refuses os.system.
+    config["callbacks"]["more"] = {"_target_": "numpy.savetxt", "fname": str(WITNESS), "X": [1]}
+    file.write_text(yaml.safe_dump(config))
+    record = json.loads((run / "record.json").read_text())
+    record["config"]["callbacks"]["more"] = config["callbacks"]["more"]
+    (run / "record.json").write_text(json.dumps(record))
+    forked.run("train.py", f"resume={run}", "trust=true", cwd=run.parent)
+    assert (run.parent / WITNESS).exists()
+
+
+def test_a_malicious_record(run):
+    """Only compared; its strings are shown as they are, whatever rich, matplotlib or a terminal make of them."""
+    file = run / "record.json"
+    values = json.loads(file.read_text())
+    rows = values["epochs"] or [{"epoch": 0, "step": 17, "lr": 0.1, "val/acc": 0.5, "val/loss": 1.0}]
+    name = "[red]a[/nonsense] $\\frac{1$ \u001b[2J {0} %s"
+    values |= {"status": "completed", "error": name, "data": "digits", "epochs": rows, "final": {"val/acc": 0.5}}
+    values["config"] |= {"_target_": "os.system", "command": f"touch {WITNESS}"}
+    for number, schedule in enumerate((name, "cosine")):
+        folder = run.parent / "both" / f"run {number} [/]"
+        folder.mkdir(parents=True)
+        values["choices"]["schedule"], values["config"]["schedule"]["name"] = schedule, schedule
+        (folder / "record.json").write_text(json.dumps(values))
+    done = forked.run("scripts/compare.py", run.parent / "both", cwd=run.parent)
+    assert done.process.exitcode == 0, done.text
+    assert "[red]a[/nonsense]" in done.text
+    assert "\u001b[2J" not in done.text
+    assert not (run.parent / WITNESS).exists()

@@ -79,6 +79,6 @@ def test_csv_holds_the_numbers():
 def test_table_has_a_row_for_each_group_failed_ones_too():
     (groups,) = group([a_run(), a_run("cosine", status="failed")]).values()
     grid = table("digits", groups)
-    assert [list(column.cells) for column in grid.columns][:3] == [
+    assert [list(map(str, column.cells)) for column in grid.columns][:3] == [
         ["step", "cosine"], ["1", "0 of 1 (1 failed)"], ["90.00%", "–"]
     ]  # fmt: skip

@@ -1,10 +1,9 @@
 """``scripts/compare.py`` as a user runs it."""
 
-import json
 import shutil
 
 import pytest
-from conftest import run_program
+from conftest import edit, run_program
 
 
 def compare(*arguments, cwd):
@@ -36,7 +35,7 @@ def test_compares_runs_picked_by_hand_into_another_folder(runs, tmp_path):
 
 def test_two_data_sets_are_two_tables_and_said(runs, tmp_path):
     file = runs / "01_cosine_seed-1/record.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"data": "mnist"}))
+    edit(file, data="mnist")
     done = compare("runs", cwd=tmp_path)
     assert done.returncode == 1
     assert "mnist: 1 run in 1 group" in done.stdout

@@ -1,11 +1,11 @@
 """``scripts/evaluate.py``: a run's weights give its recorded metrics again."""
 
-import json
 import shutil
 
 import forked
 import pytest
 import torch
+from conftest import edit
 from test_resume import SMALL
 
 from lrdecay.record import read
@@ -38,8 +38,7 @@ def test_to_the_last_digit(runs):
 def test_of_a_run_that_has_been_interrupted_nothing_is_recorded(runs, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(next(runs.glob("01*")), copy)
-    values = json.loads((copy / "record.json").read_text())
-    (copy / "record.json").write_text(json.dumps(values | {"status": "interrupted", "final": {}}))
+    edit(copy / "record.json", status="interrupted", final={})
     done = evaluate(copy, cwd=tmp_path)
     assert done.process.exitcode == 1
     assert done.text.endswith("error: 2 metrics not as recorded\n")

@@ -1,7 +1,6 @@
 """Runs that are stopped go on to the same end, to the last bit."""
 
 import csv
-import json
 import math
 import os
 import random
@@ -13,6 +12,7 @@ from pathlib import Path
 import forked
 import pytest
 import torch
+from conftest import edit
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from lrdecay.checkpoints import read_checkpoint
@@ -359,7 +359,7 @@ class SlowAt(StoppedAt):
 def test_other_code_is_said_and_noted(tmp_path):
     assert begin(tmp_path, prepare=StoppedAt(20)).wait() == 143
     file = the_run(tmp_path) / "record.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"code": "another"}))
+    edit(file, code="another")
     done = go_on(tmp_path)
     assert done.process.exitcode == 0
     assert "WARNING: " in done.text

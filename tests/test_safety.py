@@ -9,7 +9,7 @@ from pathlib import Path
 import forked
 import pytest
 import torch
-import yaml
+from conftest import edit
 from test_resume import SMALL, StoppedAt, the_run
 
 WITNESS = Path("executed")
@@ -81,31 +81,21 @@ CONFIGURATIONS = {
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_a_malicious_configuration(name, run):
-    file = run / ".hydra/config.yaml"
-    config = yaml.safe_load(file.read_text())
+    own = json.loads((run / "record.json").read_text())["composed"]
     for group, values in CONFIGURATIONS[name].items():
-        config[group] |= values
-    file.write_text(yaml.safe_dump(config))
+        own[group] |= values
+    edit(run / "record.json", composed=own)
     for text in refused(run):
-        assert " is not this project's own; trust=true, if you know where the run comes from" in text
-
-
-def test_yaml_that_would_make_objects(run):
-    (run / ".hydra/config.yaml").write_text(f"model: !!python/object/apply:os.system ['touch {WITNESS}']\n")
-    for text in refused(run):
-        assert ".hydra/config.yaml: not a whole configuration" in text
+        assert " is not this project's own; to be trusted only if you know where the run comes from" in text
 
 
 def test_trusted_it_is_built(run):
     """What is refused above would have been executed."""
-    file = run / ".hydra/config.yaml"
-    config = yaml.safe_load(file.read_text())
-    # Hydra itself refuses os.system.
-    config["callbacks"]["more"] = {"_target_": "numpy.savetxt", "fname": str(WITNESS), "X": [1]}
-    file.write_text(yaml.safe_dump(config))
-    record = json.loads((run / "record.json").read_text())
-    record["config"]["callbacks"]["more"] = config["callbacks"]["more"]
-    (run / "record.json").write_text(json.dumps(record))
+    values = json.loads((run / "record.json").read_text())
+    for config in (values["config"], values["composed"]):
+        # Hydra itself refuses os.system.
+        config["callbacks"]["more"] = {"_target_": "numpy.savetxt", "fname": str(WITNESS), "X": [1]}
+    edit(run / "record.json", config=values["config"], composed=values["composed"])
     forked.run("train.py", f"resume={run}", "trust=true", cwd=run.parent)
     assert (run.parent / WITNESS).exists()
 
@@ -114,6 +104,7 @@ def test_a_malicious_record(run):
     """Only compared; its strings are shown as they are, whatever rich, matplotlib or a terminal make of them."""
     file = run / "record.json"
     values = json.loads(file.read_text())
+    del values["digest"]
     rows = values["epochs"] or [{"epoch": 0, "step": 17, "lr": 0.1, "val/acc": 0.5, "val/loss": 1.0}]
     name = "[red]a[/nonsense] $\\frac{1$ \u001b[2J {0} %s"
     values |= {"status": "completed", "error": name, "data": "digits", "epochs": rows, "final": {"val/acc": 0.5}}
@@ -122,7 +113,8 @@ def test_a_malicious_record(run):
         folder = run.parent / "both" / f"run {number} [/]"
         folder.mkdir(parents=True)
         values["choices"]["schedule"], values["config"]["schedule"]["name"] = schedule, schedule
-        (folder / "record.json").write_text(json.dumps(values))
+        shutil.copy(file, folder)
+        edit(folder / "record.json", **values)
     done = forked.run("scripts/compare.py", run.parent / "both", cwd=run.parent)
     assert done.process.exitcode == 0, done.text
     assert "[red]a[/nonsense]" in done.text

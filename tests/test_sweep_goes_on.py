@@ -1,6 +1,5 @@
 """Sweeps that are stopped, repeated, extended, or started twice."""
 
-import json
 import os
 import signal
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import forked
 import pytest
+from conftest import edit
 from test_resume import StoppedAt, assert_same
 
 from lrdecay.record import read
@@ -88,8 +88,7 @@ def test_more_jobs_and_other_ones(tmp_path):
 def test_other_code_is_said(tmp_path):
     sweep(tmp_path, "seed=1")
     (run,) = runs(tmp_path).values()
-    values = json.loads((run / "record.json").read_text()) | {"code": "another"}
-    (run / "record.json").write_text(json.dumps(values))
+    edit(run / "record.json", code="another")
     assert "has 1 completed run of other code than today's; they are kept" in sweep(tmp_path, "seed=1").text
 
 

@@ -4,12 +4,13 @@ import time
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from lrdecay import progress
-from lrdecay.console import format_metric
+from lrdecay.console import format_metric, say, summary
 from lrdecay.module import Classifier
 from lrdecay.record import Record
 from lrdecay.stopping import Stop
@@ -66,12 +67,15 @@ class ProgressBar(Callback):
 class RecordKeeper(Checkpoint):
     """Writes the record after every epoch, so that a run which is cut off keeps its curves, and keeps its times.
 
+    Ends the run between two steps when it was asked to stop, and says at the start what will be trained.
+
     (A `Checkpoint` because Lightning calls these after the module has closed its epoch.)
     """
 
-    def __init__(self, record: Record, stop: Stop) -> None:
+    def __init__(self, record: Record, stop: Stop, announced: DictConfig | None = None) -> None:
         self.record = record
         self.stop = stop
+        self.announced = announced
         self._started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -84,6 +88,8 @@ class RecordKeeper(Checkpoint):
         self.record.steps_per_epoch = pl_module.horizon.steps_per_epoch
         if trainer.is_global_zero:
             self.record.write()
+            if self.announced is not None:  # not before the schedule fits the run, so that an error stands alone
+                say(summary(self.announced, self.record, trainer))
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # After the checkpoints, whose turn is before, and when they can be written.

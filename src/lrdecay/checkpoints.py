@@ -2,7 +2,7 @@
 
 import os
 import time
-import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
+from lrdecay.configuration import METRICS
 from lrdecay.errors import ConfigError, is_integer, is_number, require
 from lrdecay.loggers import position
 from lrdecay.module import Classifier
@@ -48,14 +49,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of other kinds of pickles
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as parts:  # torch does not look at the checksums that it writes
+            intact = parts.testzip() is None and min(part.header_offset for part in parts.infolist()) == 0
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True) if intact else None
     except Exception as error:  # torch raises nearly any kind at a file of another kind
-        raise ConfigError(
-            f"{path}: damaged, or no checkpoint of this package; nothing in it was executed"
-        ) from error
+        raise ConfigError(f"{path}: damaged, or no checkpoint of this package; nothing in it was executed") from error
     if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("lrdecay"), dict)):
-        raise ConfigError(f"{path}: not a checkpoint of this package")
+        raise ConfigError(f"{path}: damaged, or no checkpoint of this package")
     return checkpoint
 
 
@@ -84,6 +84,7 @@ class Checkpoints(Checkpoint):
         require(steps, "every_n_steps", every_n_steps, "an integer, at least 1, or null")
         minutes = every_minutes is None or (is_number(every_minutes) and every_minutes > 0)
         require(minutes, "every_minutes", every_minutes, "a number above 0, or null")
+        require(monitor in (*METRICS, None), "monitor", monitor, f"one of {', '.join(METRICS)}, or null")
         self.monitor = monitor
         self.every_n_steps = every_n_steps
         self.every_minutes = every_minutes

@@ -1,7 +1,7 @@
 """The configuration: composed, checked and built, and the horizon that it means, all without torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,13 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.durations import Horizon
-from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, require, within
+from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, require, shortened, within
 from lrdecay.messages import one_line
 from lrdecay.splits import split_sizes
-from lrdecay.sweep import expand, register_resolvers, varied
+from lrdecay.sweep import FOLDER_NAME, expand, is_folder_name, register_resolvers, varied
 
 METRICS = ("val/acc", "val/loss")
 
@@ -66,42 +66,76 @@ def check(config: DictConfig) -> None:
     for group in ("schedule", "optimizer", "model", "data", "trainer"):
         if config[group] is None:
             raise ConfigError(f"{group}=null: must be one of its choices; `--help` lists them")
-    with within("trainer"):
-        for key in ("max_epochs", "max_steps"):
-            value = config.trainer.get(key, -1)
-            allowed = "an integer, at least 1, or -1 for no limit"
-            require(is_integer(value) and (value >= 1 or value == -1), key, value, allowed)
-        for key in ("limit_train_batches", "overfit_batches"):
-            limit = config.trainer.get(key)
-            part = is_number(limit) and 0 <= limit <= 1
-            allowed = "an integer of at least 0, a part in [0, 1], or null"
-            require(limit is None or part or (is_integer(limit) and limit >= 0), key, limit, allowed)
-        fast = config.trainer.get("fast_dev_run")
-        require(
-            fast is None or isinstance(fast, int), "fast_dev_run", fast, "true, false, a number of batches, or null"
-        )
-        every = config.trainer.get("accumulate_grad_batches", 1)
-        require(is_integer(every) and every >= 1, "accumulate_grad_batches", every, "an integer, at least 1")
-        clip = config.trainer.get("gradient_clip_val")
-        require(clip is None or (is_number(clip) and clip > 0), "gradient_clip_val", clip, "a number above 0, or null")
-    with within("process"):
-        tune, threads = config.process.tune, config.process.threads
-        require(isinstance(tune, bool), "tune", tune, "true or false")
-        allowed = "an integer, at least 1, or null for torch's choice"
-        require(threads is None or (is_integer(threads) and threads >= 1), "threads", threads, allowed)
-    if "lr" in config.optimizer:
-        rate = config.optimizer.lr
-        with within("optimizer"):
-            require(is_number(rate) and rate > 0, "lr", rate, "a number above 0")
-    try:
-        seed = config.seed
-        require(is_integer(seed) and 0 <= seed < 2**32, "seed", seed, "an integer, at least 0 and below 2³²")
-        stop = config.get("on_divergence")
-        require(stop in ("stop", "continue"), "on_divergence", stop, "stop or continue")
-        require(isinstance(config.get("trust"), bool | None), "trust", config.get("trust"), "true or false")
-        require(config.metric in METRICS, "metric", config.metric, f"one of {', '.join(METRICS)}")
-    except BadValue as error:
-        raise ConfigError(str(error)) from error
+    for key, fits, allowed in RULES:
+        value = OmegaConf.select(config, key, default=ABSENT)
+        if value is not ABSENT and not fits(value):
+            raise ConfigError(f"{key}={shortened(value)}: must be {allowed}")
+    for key in ("callbacks", "logger", "default_root_dir"):
+        if key in config.trainer:
+            raise ConfigError(f"trainer.{key}: must be left to the run; there is callbacks=, logger= and output_dir=")
+    if config.get("resume_mode") is not None and config.resume is None:
+        raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
+
+
+def _at_least(least: float) -> Callable[[Any], bool]:
+    return lambda value: is_integer(value) and value >= least
+
+
+def _or_null(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_limit(value: Any) -> bool:
+    return (is_number(value) and 0 <= value <= 1) or (is_integer(value) and value >= 0)
+
+
+def _are_betas(value: Any) -> bool:
+    return (
+        isinstance(value, ListConfig) and len(value) == 2 and all(is_number(beta) and 0 <= beta < 1 for beta in value)
+    )
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
+ABSENT = object()
+LENGTH = (lambda value: _at_least(1)(value) or value == -1, "an integer, at least 1, or -1 for no limit")
+LIMIT = (_or_null(_is_limit), "an integer of at least 0, a part in [0, 1], or null")
+TRUTH = (_is_bool, "true or false")
+RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("trainer.max_epochs", *LENGTH),
+    ("trainer.max_steps", *LENGTH),
+    ("trainer.limit_train_batches", *LIMIT),
+    ("trainer.limit_val_batches", *LIMIT),
+    ("trainer.limit_test_batches", *LIMIT),
+    ("trainer.overfit_batches", *LIMIT),
+    ("trainer.fast_dev_run", _or_null(lambda v: isinstance(v, int)), "true, false, a number of batches, or null"),
+    ("trainer.accumulate_grad_batches", _at_least(1), "an integer, at least 1"),
+    ("trainer.gradient_clip_val", _or_null(_is_positive), "a number above 0, or null"),
+    ("trainer.log_every_n_steps", _at_least(0), "an integer, at least 0, which is the end of an epoch only"),
+    ("trainer.check_val_every_n_epoch", _or_null(_at_least(1)), "an integer, at least 1, or null"),
+    ("trainer.num_sanity_val_steps", _at_least(-1), "an integer, at least 0, or -1 for all batches"),
+    ("trainer.enable_progress_bar", *TRUTH),
+    ("trainer.enable_model_summary", *TRUTH),
+    ("process.tune", *TRUTH),
+    ("process.threads", _or_null(_at_least(1)), "an integer, at least 1, or null for torch's choice"),
+    ("optimizer.lr", _is_positive, "a number above 0"),
+    ("optimizer.fused", _or_null(_is_bool), "true, false or null"),
+    ("optimizer.nesterov", *TRUTH),
+    ("optimizer.betas", _are_betas, "two numbers in [0, 1)"),
+    ("seed", lambda value: is_integer(value) and 0 <= value < 2**32, "an integer, at least 0 and below 2³²"),
+    ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
+    ("metric", lambda value: value in METRICS, f"one of {', '.join(METRICS)}"),
+    ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
+    ("resume_mode", lambda value: value in (None, "extend", "weights"), "null, extend or weights"),
+    ("trust", *TRUTH),
+)
+"""Keys, what their values must fit, and that in words; those that are not there are not checked."""
 
 
 def build(node: DictConfig, group: str, **arguments: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, cast
 
-from lrdecay.errors import BadValue, is_integer, is_number, require
+from lrdecay.errors import BadValue, is_integer, is_number, require, shortened
 
 Unit = Literal["steps", "ep", "%"]
 
@@ -64,12 +64,12 @@ class Duration:
             return given
         if given == 1 and isinstance(given, float):
             raise BadValue(f"{key}={given} is ambiguous: write 100% or a number of steps")
-        if is_number(given):
+        if is_number(given) and float("-inf") < given < 10**15:  # type: ignore[operator]
             value, unit = float(given), "steps"
         else:
             match = _TEXT.fullmatch(given.strip()) if isinstance(given, str) else None
             if match is None:
-                raise BadValue(f"{key}={given}: must be {ALLOWED}")
+                raise BadValue(f"{key}={shortened(given)}: must be {ALLOWED}")
             value, unit = float(match["value"]), match["unit"] or "steps"
         _check(value, unit, key, given)
         return cls(value, cast(Unit, unit))

@@ -19,7 +19,16 @@ class DivergedError(ArithmeticError):
 def require(condition: bool, key: str, value: object, allowed: str) -> None:
     """Raises `BadValue` unless `condition` holds."""
     if not condition:
-        raise BadValue(f"{key}={value}: must be {allowed}")
+        raise BadValue(f"{key}={shortened(value)}: must be {allowed}")
+
+
+def shortened(value: object) -> str:
+    """The value as text, cut where nobody reads on."""
+    try:
+        text = str(value)
+    except ValueError:
+        return "an integer of thousands of digits"
+    return text if len(text) <= 200 else f"{text[:100]}… ({len(text)} characters)"
 
 
 @contextmanager

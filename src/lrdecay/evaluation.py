@@ -12,7 +12,7 @@ from lrdecay.errors import ConfigError
 from lrdecay.messages import one_line
 from lrdecay.process import prepare_process
 from lrdecay.record import Record
-from lrdecay.resume import CONFIG, read_configuration, require_trusted
+from lrdecay.resume import composed
 from lrdecay.run import make_module
 
 
@@ -30,13 +30,8 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     Raises:
         ConfigError: there are no such weights, or they do not fit, or the folder is not trusted.
     """
-    config = read_configuration(record.directory / CONFIG)
-    if not trust:
-        require_trusted(config, conf, str(record.directory))
-    try:
-        check(config)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{record.directory / CONFIG}: not a whole configuration ({one_line(error)})") from error
+    config = composed(record, None if trust else conf)
+    check(config)
     prepare_process(bool(config.process.tune), record.threads)
     data = build(config.data, "data")
     if data.name != record.data:

@@ -10,6 +10,7 @@ import pytorch_lightning.loggers as pl_loggers
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
+from lrdecay.errors import ConfigError
 from lrdecay.record import write_atomically
 
 METRICS_FILE = ExperimentWriter.NAME_METRICS_FILE
@@ -58,10 +59,19 @@ def position(folder: Path, loggers: Iterable[Any]) -> dict[str, int]:
 
 
 def rewind(folder: Path, position: dict[str, int]) -> None:
-    """Takes what came after `position` out of the logs: everything, where it is empty."""
-    metrics = folder / METRICS_FILE
-    if lines := _lines(metrics)[: position.get(METRICS_FILE, 0) + 1]:
-        write_atomically(metrics, b"".join(lines))
+    """Takes what came after `position` out of the logs: everything, where it is empty.
+
+    Raises:
+        ConfigError: something before it is missing.
+    """
+    metrics, rows = folder / METRICS_FILE, position.get(METRICS_FILE, 0)
+    lines = _lines(metrics)
+    if rows and (len(lines) <= rows or not b"".join(lines).isascii()):
+        raise ConfigError(f"{metrics}: must have the {rows} rows that it had when the checkpoint was written")
+    if not rows:
+        metrics.unlink(missing_ok=True)
+    elif len(lines) > rows + 1:
+        write_atomically(metrics, b"".join(lines[: rows + 1]))
     for file in folder.glob(EVENT_FILES):
         size = position.get(file.name, 0)
         if size == 0:

@@ -4,8 +4,10 @@ import itertools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
@@ -44,7 +46,7 @@ def one_line(error: BaseException) -> str:
 def one_line_errors() -> Iterator[None]:
     """Ends the program with status 1 and one line on stderr for what is not the program's own fault.
 
-    Anything else keeps its traceback, and ``HYDRA_FULL_ERROR=1`` keeps it for mistakes too.
+    Anything else has its traceback before that line, and ``HYDRA_FULL_ERROR=1`` shows it for mistakes too.
     """
     # Hydra would print its own longer text and exit; with this set it raises instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -59,6 +61,16 @@ def one_line_errors() -> Iterator[None]:
     except ValueError as error:
         if isinstance(error.__cause__, OSError) and not FULL_ERRORS:  # a log file that cannot be opened
             sys.exit(f"error: {one_line(error.__cause__)}")
+        if "limit (4300 digits)" in str(error):
+            sys.exit("error: a number on the command line has thousands of digits")
         if FULL_ERRORS or not str(error).startswith("Config group override"):
-            raise
+            _unexpected(error)
         sys.exit(f"error: a configuration group cannot be null: {one_line(error)}")
+    except Exception as error:
+        _unexpected(error)
+
+
+def _unexpected(error: Exception) -> NoReturn:
+    """A fault of the program, or of a class that it was told to use: where it was, and then what."""
+    traceback.print_exc()
+    sys.exit(f"error: unexpected {type(error).__name__}: {one_line(error)}")

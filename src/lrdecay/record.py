@@ -55,19 +55,26 @@ class RecordError(ValueError):
 class Record:
     """A run, as one JSON object.
 
-    ``epochs`` holds a row for each finished epoch (epoch, step, lr, train/…, val/…); ``rates`` some hundred (step, lr)
-    pairs over the whole run; ``final`` the metrics of the final weights, test among them; ``best`` the row of the epoch
-    with the best value of the monitored metric; ``epoch_seconds`` how long each epoch took, validation and checkpoints
-    included; ``process`` what was done to the process to make it faster; ``command`` the words that started it;
-    ``commit``, ``dirty`` and ``code`` see `provenance`; ``resumed`` a row for each time it went on: the step, and the
-    mode where that changed what is trained; ``divergence`` the first loss that was not finite: step, lr and the last
-    finite loss with its step; ``seconds`` those spent on it, without those that were lost.
+    Attributes:
+        config: what was used; ``composed`` is the same before its interpolations were resolved.
+        command: the words that started it.
+        commit: see `provenance`, as for ``dirty`` and ``code``.
+        process: what was done to the process to make it faster.
+        epochs: a row for each finished epoch: epoch, step, lr, train/…, val/….
+        rates: some two hundred (step, lr) pairs over the whole run.
+        final: the metrics of the final weights, test among them.
+        best: the row of the epoch with the best value of the monitored metric.
+        seconds: those spent on it, without what was lost and done again.
+        epoch_seconds: how long each epoch took, validation and checkpoints included.
+        resumed: a row for each time it went on: the step, and the mode where that changed what is trained.
+        divergence: the first loss that was not finite: step, lr, and the last finite one with its step.
     """
 
     directory: Path
     config: dict[str, Any]
     choices: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    composed: dict[str, Any] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     commit: str | None = None
     dirty: bool | None = None
@@ -121,6 +128,7 @@ class Record:
         return cls(
             directory=directory,
             config=dict(config),
+            composed=dict(config),
             choices=dict(choices),
             overrides=list(overrides),
             command=list(command),
@@ -144,7 +152,8 @@ class Record:
         self.result_hash = result_hash(self.config, self.data, self.resumed)
         values = dataclasses.asdict(self)
         del values["directory"]
-        text = json.dumps(_finite(values), indent=1, allow_nan=False)
+        values = _finite(values)
+        text = json.dumps(values | {"digest": digest(values)}, indent=1, allow_nan=False)
         write_atomically(self.file, text.encode())
 
 
@@ -178,12 +187,22 @@ def _json(path: Path) -> Any:
         if not path.is_file() or size > MOST_BYTES:
             raise RecordError(f"{path}: not a whole record (no file, or one of {size:,} bytes)")
         text = path.read_text(encoding="utf-8")
-        # A stranger's strings are shown on terminals, which obey control characters. JSON has them escaped only.
-        return json.loads(CONTROL.sub(r"\\ufffd", text))
-    except (OSError, ValueError, RecursionError) as error:
+        values = json.loads(text)
+        if isinstance(values, dict) and values.get("schema") == SCHEMA and values.pop("digest", None) != digest(values):
+            raise RecordError(f"{path}: not a whole record: it is not as it was written")
+        if CONTROL.search(text):  # a stranger's strings are shown on terminals, which would obey them
+            values = json.loads(CONTROL.sub(r"\\ufffd", text))
+            values.pop("digest", None)
+        return values
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"{path}: not a whole record ({error})") from error
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """What shows whether a record is as it was written."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _is(value: object, hint: Any) -> bool:
@@ -221,7 +240,7 @@ def _upgraded_from_2(values: dict[str, Any]) -> dict[str, Any]:
         node = config.get(name)
         if isinstance(node, dict) and str(node.get("_target_")).startswith("lrdecay."):
             config[name] = node | {key: value}
-    unknown: dict[str, Any] = {"command": [], "commit": None, "dirty": None, "code": None}
+    unknown: dict[str, Any] = {"command": [], "commit": None, "dirty": None, "code": None, "composed": {}}
     unknown |= {"resumed": [], "divergence": None}
     return values | {"schema": 3, "config": config, "seconds": values.get("seconds") or 0.0} | unknown
 

@@ -4,6 +4,7 @@ Needs no torch, and executes nothing.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrdecay.errors import ConfigError
-from lrdecay.record import FILE, Record, RecordError, determining, read, write_atomically
+from lrdecay.record import FILE, Record, RecordError, determining, read
 
-CONFIG = ".hydra/config.yaml"
 MODES = ("extend", "weights")
 ABOUT_RESUMING = ("resume", "resume_mode", "trust")
 
@@ -35,9 +35,8 @@ def resumable(folder: str, mode: str | None) -> Path:
     path = Path(str(folder))
     if not path.is_dir():
         raise ConfigError(f"resume={folder}: no such folder")
-    for needed in (FILE, CONFIG):
-        if not (path / needed).is_file():
-            raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {needed}")
+    if not os.path.lexists(path / FILE):
+        raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {FILE}")
     return path
 
 
@@ -59,11 +58,8 @@ def own_configuration(
         ConfigError: the command line contradicts the run, or the run's folder is not trusted.
     """
     mode = config.resume_mode
-    folder = resumable(config.resume, mode)
-    record = read_record(folder)
-    own = read_configuration(folder / CONFIG)
-    if not config.trust:
-        require_trusted(own, conf, f"resume={config.resume}")
+    record = read_record(resumable(config.resume, mode))
+    own = composed(record, None if config.trust else conf)
     own_choices = dict(record.choices)
     for key in config:
         if key not in own:  # a key that the run's version did not have yet
@@ -105,7 +101,7 @@ def read_record(folder: Path) -> Record:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder")
-    if not (folder / FILE).exists():
+    if not os.path.lexists(folder / FILE):
         raise ConfigError(f"{folder}: no folder of a run: it has no {FILE}")
     try:
         return read(folder / FILE)
@@ -113,9 +109,25 @@ def read_record(folder: Path) -> Record:
         raise ConfigError(str(error)) from error
 
 
-def keep(config: DictConfig, folder: Path) -> None:
-    """Writes the configuration to where `own_configuration` reads it."""
-    write_atomically(folder / CONFIG, OmegaConf.to_yaml(config).encode())
+def composed(record: Record, conf: Path | None) -> DictConfig:
+    """The configuration of a run as it was composed, its interpolations not resolved.
+
+    Args:
+        record: of the run.
+        conf: the folder of the project's own configuration: nothing else is trusted; ``None`` to trust all.
+
+    Raises:
+        ConfigError: the record has none, or one that is not trusted.
+    """
+    if not record.composed:
+        raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
+    try:
+        config = OmegaConf.create(record.composed)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{record.directory}: not a whole configuration") from error
+    if conf is not None:
+        _require_trusted(record, conf)
+    return config
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -127,14 +139,10 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-def require_trusted(config: DictConfig, conf: Path, where: str) -> None:
-    """Sees to it that a configuration from elsewhere names only classes, interpolations and paths that ours does.
-
-    Raises:
-        ConfigError: it has others; only the user can know whether to trust them.
-    """
+def _require_trusted(record: Record, conf: Path) -> None:
+    """Sees to it that a run names only classes, interpolations and folders to write to that `conf` does."""
     known = set(_own_strings(conf))
-    for key, value in _leaves(OmegaConf.to_container(config, resolve=False)):
+    for key, value in _leaves(record.composed):
         if not isinstance(value, str) or value in known:
             continue
         name = key.rpartition(".")[2]
@@ -142,7 +150,8 @@ def require_trusted(config: DictConfig, conf: Path, where: str) -> None:
         written = name.endswith(("dir", "dirpath", "uri")) and key != "output_dir"
         if executed or written or "${" in value:
             raise ConfigError(
-                f"{where}: {key}={value} is not this project's own; trust=true, if you know where the run comes from"
+                f"{record.directory}: {key}={value} is not this project's own; "
+                "to be trusted only if you know where the run comes from (trust=true, --trust)"
             )
 
 
@@ -162,21 +171,6 @@ def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{key}[{number}]")
     else:
         yield key, node
-
-
-def read_configuration(file: Path) -> DictConfig:
-    """The configuration of a run as it was composed, its interpolations not resolved.
-
-    Raises:
-        ConfigError: it is not whole.
-    """
-    try:
-        config = OmegaConf.load(file)
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise ConfigError(f"{file}: not a whole configuration") from error
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{file}: not a whole configuration")
-    return config
 
 
 def _named(overrides: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
-from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -39,7 +39,7 @@ from lrdecay.module import Classifier
 from lrdecay.placement import Schedule
 from lrdecay.process import prepare_process
 from lrdecay.record import Record, RecordError, Status, determining, flatten, read, remove_unfinished, write_atomically
-from lrdecay.resume import differences, keep, own_configuration
+from lrdecay.resume import differences, own_configuration
 from lrdecay.scales import Scale
 from lrdecay.stopping import Interrupted, Stop
 from lrdecay.sweep import better
@@ -93,17 +93,10 @@ def run(config: DictConfig) -> float:
         if record.settled and not extends:
             return _said_before(record, config.metric, alone)
         with _outcome_recorded(record), _job_of_many(job):
-            this = prepare(config, record, stop)
-            speak = alone and this.trainer.is_global_zero
-            if speak:
-                text = console.summary(config, record, this.trainer)
-                # Said when the schedule has been fitted to the run, so that an error stands alone.
-                this.trainer.callbacks.append(  # type: ignore[attr-defined]
-                    LambdaCallback(on_train_start=lambda *_: console.say(text))
-                )
+            this = prepare(config, record, RecordKeeper(record, stop, config if alone else None))
             fit(this)
             value = finish(this)
-            if speak:
+            if alone and this.trainer.is_global_zero:
                 console.say(console.ended(record))
     return value
 
@@ -120,8 +113,6 @@ def begun(record: Record, config: DictConfig, extends: bool) -> Record:
         ConfigError: the run in the folder is another one.
     """
     if not record.file.exists():
-        if config.resume_mode == "weights":
-            keep(config, record.directory)
         return record
     try:
         earlier = read(record.file)
@@ -138,7 +129,7 @@ def begun(record: Record, config: DictConfig, extends: bool) -> Record:
     then = {"code": earlier.code, "commit": earlier.commit}
     earlier.resumed.append({} if now == then else now)
     if extends:
-        keep(config, record.directory)
+        earlier.composed = record.composed
         earlier.resumed[-1] |= {"mode": "extend", "total_steps": earlier.total_steps}
     return earlier
 
@@ -153,7 +144,7 @@ def _said_before(record: Record, metric: str, alone: bool) -> float:
     return math.nan if value is None else value
 
 
-def prepare(config: DictConfig, record: Record, stop: Stop) -> Run:
+def prepare(config: DictConfig, record: Record, keeper: RecordKeeper) -> Run:
     """Builds everything that the configuration names, and loads the data and the checkpoint to go on from.
 
     Raises:
@@ -168,7 +159,7 @@ def prepare(config: DictConfig, record: Record, stop: Stop) -> Run:
     if record.data not in (None, name):
         raise ConfigError(f"data: is {name} now, and was {record.data} when the run began")
     record.data = name
-    trainer = _build_trainer(config, record, stop)
+    trainer = _build_trainer(config, record, keeper)
     checkpoint = _place_to_go_on(record, trainer.is_global_zero)
     record.status, record.error, record.traceback = "running", None, None
     if trainer.is_global_zero:
@@ -182,13 +173,13 @@ def prepare(config: DictConfig, record: Record, stop: Stop) -> Run:
     record.parameters = parameter_count(module)
     record.device = str(trainer.strategy.root_device)
     record.threads = torch.get_num_threads()
-    return Run(config, record, data, module, trainer, stop, checkpoint)
+    return Run(config, record, data, module, trainer, keeper.stop, checkpoint)
 
 
 def _place_to_go_on(record: Record, first_process: bool) -> Path | None:
     """The checkpoint to go on from; whatever was logged after it is taken out of the logs."""
     path = record.directory / FOLDER / LAST
-    checkpoint = read_checkpoint(path) if record.resumed and path.exists() else None
+    checkpoint = read_checkpoint(path) if record.resumed and os.path.lexists(path) else None
     if record.resumed:
         record.resumed[-1]["step"] = checkpoint["global_step"] if checkpoint else 0
     if checkpoint is None:
@@ -290,7 +281,7 @@ def _check_model(model: torch.nn.Module, data: TensorData) -> None:
         )
 
 
-def _build_trainer(config: DictConfig, record: Record, stop: Stop) -> pl.Trainer:
+def _build_trainer(config: DictConfig, record: Record, keeper: RecordKeeper) -> pl.Trainer:
     loggers = [build(node, "logger") for node in (config.logger or {}).values()]
     callbacks = [build(node, "callbacks") for node in (config.callbacks or {}).values()]
     groups = tuple(group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group))
@@ -299,10 +290,14 @@ def _build_trainer(config: DictConfig, record: Record, stop: Stop) -> pl.Trainer
     for group in groups:
         values |= flatten(record.config[group], f"{group}.")
     values = {key: value for key, value in values.items() if not key.endswith("_target_")}
+    for group, things, kind in (("logger", loggers, Logger), ("callbacks", callbacks, pl.Callback)):
+        for thing in things:
+            if not isinstance(thing, kind):
+                raise ConfigError(f"{group}: must be classes of that kind, not {type(thing).__name__}")
     for callback in callbacks:
         if isinstance(callback, Checkpoints):
-            callback.stop = stop
-    callbacks += [RecordKeeper(record, stop), Hyperparameters(values)]
+            callback.stop = keeper.stop
+    callbacks += [keeper, Hyperparameters(values)]
     own: dict[str, Any] = {"callbacks": callbacks, "logger": loggers, "default_root_dir": str(record.directory)}
     own["plugins"] = [*(config.trainer.get("plugins") or []), AtomicCheckpointIO()]
     if not config.trainer.get("profiler"):

@@ -73,6 +73,14 @@ def hydra_dir(resume: str | None, mode: str | None) -> str | None:
     return ".hydra" if resume is None or mode == "weights" else None
 
 
+FOLDER_NAME = "letters, digits, spaces and . _ % + - only, no . or space first"
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether TensorBoard can show a folder of that name, and shells and file systems have it without trouble."""
+    return re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)) is not None
+
+
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
     """``parent/name``, whose sweep goes on if there is one, or a folder of its own for this launch.
 
@@ -81,8 +89,8 @@ def sweep_dir(parent: str, name: str | None, now: str) -> str:
     """
     if name is None:
         return claim(f"{parent}/{now}")
-    if not re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)):
-        raise ConfigError(f"name={name}: must be letters, digits, spaces and . _ % + - only, no . or space first")
+    if not is_folder_name(name):
+        raise ConfigError(f"name={name}: must be {FOLDER_NAME}")
     folder = Path(parent, str(name))
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -209,7 +209,7 @@ def step(bench: Bench) -> None:
     for seed in range(bench.rounds):
         bare.append(bench.peer("no_framework", seed))
         what = ["trainer=cpu", f"data={bench.data}", f"seed={seed}", f"trainer.max_epochs={bench.epochs}"]
-        bench.train(*what, "+trainer.limit_val_batches=0", "~callbacks.best")
+        bench.train(*what, "+trainer.limit_val_batches=0")
         record = read(newest(bench.folder / "runs") / "record.json")
         full.append(statistics.median(record.epoch_seconds[1:]) / record.steps_per_epoch)
     steps = record.steps_per_epoch

@@ -56,3 +56,37 @@ class TestTally:
             assert read(tally)[1:] == [600, 600]
         finally:
             torch.set_default_dtype(before)
+
+
+class Notices(pl.Callback):
+    """Wants to be called within a step, so that Lightning takes its own way through it."""
+
+    steps = 0
+
+    def on_before_optimizer_step(self, *arguments):
+        self.steps += 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["schedule=cosine"],
+        ["trainer.accumulate_grad_batches=4"],
+        ["trainer.precision=bf16-mixed", "model.dropout=0.2"],
+        ["optimizer=schedule_free_adamw"],
+        ["schedule=onecycle", "optimizer=momentum"],
+    ],
+    ids=" ".join,
+)
+def test_the_shorter_step_computes_what_lightning_does(what, tmp_path):
+    weights = []
+    arguments = ["data=digits", "model=mlp", "trainer.max_epochs=2", *what]
+    for more in ([], ["+callbacks.notices._target_=test_module.Notices"]):
+        folder = tmp_path / str(len(more))
+        folder.mkdir()
+        done = forked.run("train.py", *arguments, *more, cwd=folder)
+        assert done.process.exitcode == 0, done.text
+        (path,) = folder.rglob("last.ckpt")
+        weights.append(read_checkpoint(path)["state_dict"])
+    short, long = weights
+    assert all(torch.equal(short[key], long[key]) for key in long)

@@ -31,6 +31,7 @@ from lrdecay.checkpoints import FOLDER, LAST, AtomicCheckpointIO, Checkpoints, r
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
 from lrdecay.errors import ConfigError, DivergedError, within
+from lrdecay.lean import make_lean
 from lrdecay.locks import locked
 from lrdecay.loggers import rewind
 from lrdecay.messages import one_line
@@ -160,6 +161,7 @@ def prepare(config: DictConfig, record: Record, keeper: RecordKeeper) -> Run:
         raise ConfigError(f"data: is {name} now, and was {record.data} when the run began")
     record.data = name
     trainer = _build_trainer(config, record, keeper)
+    make_lean(trainer)
     checkpoint = _place_to_go_on(record, trainer.is_global_zero)
     record.status, record.error, record.traceback = "running", None, None
     if trainer.is_global_zero:

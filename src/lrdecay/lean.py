@@ -1,0 +1,53 @@
+"""A training step without what nobody asked for.
+
+Lightning goes through closures, wrappers and hooks of every callback at each step, which costs a small network more
+than its own Python does. Where none of that would do anything, the same calls are made without it.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch.optim import Optimizer
+
+SKIPPED = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+
+
+def make_lean(trainer: pl.Trainer) -> None:
+    """Gives the trainer the shorter step, unless somebody would notice.
+
+    That is: several processes, a gradient scaler or clipping, or a callback that wants to be called within a step.
+    """
+    if (
+        isinstance(trainer.strategy, SingleDeviceStrategy)
+        and getattr(trainer.precision_plugin, "scaler", None) is None
+        and trainer.gradient_clip_val is None
+        and not any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            for hook in SKIPPED
+        )
+    ):
+        trainer.fit_loop.epoch_loop.automatic_optimization = _LeanOptimization(trainer)
+
+
+class _LeanOptimization(_AutomaticOptimization):
+    def run(self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict) -> dict[str, Any]:
+        trainer = self.trainer
+        module: Any = trainer.lightning_module
+        accumulated = trainer.accumulate_grad_batches
+        with trainer.precision_plugin.train_step_context():
+            loss = module.training_step(*kwargs.values())
+        if batch_idx % accumulated == 0:
+            optimizer.zero_grad()
+        (loss / accumulated if accumulated > 1 else loss).backward()
+        if not trainer.fit_loop._should_accumulate():
+            step = self.optim_progress.optimizer.step
+            step.increment_ready()
+            module.on_before_optimizer_step(optimizer)
+            optimizer.step()
+            step.increment_completed()
+        return {"loss": loss.detach()}

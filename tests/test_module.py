@@ -1,7 +1,10 @@
+import forked
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 
+from lrdecay.checkpoints import read_checkpoint
 from lrdecay.module import Tally, means
 
 CPU = torch.device("cpu")

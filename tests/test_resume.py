@@ -373,3 +373,12 @@ def test_what_cannot_be_resumed(conflict, complete):
     done = resume(complete, conflict)
     assert done.process.exitcode == 1
     assert done.text.startswith("error: resume")
+
+
+def test_another_data_set_is_refused(mnist_root, tmp_path):
+    """That data=auto has found MNIST meanwhile would make another run of it."""
+    assert begin(tmp_path, "data=auto", "data.download=false", "data.root=none", prepare=StoppedAt(7)).wait() == 143
+    done = go_on(tmp_path, f"data.root={mnist_root}")
+    assert done.process.exitcode == 1
+    assert "error: data: is mnist now, and was digits when the run began" in done.text
+    assert go_on(tmp_path).process.exitcode == 0

@@ -92,6 +92,18 @@ def test_other_code_is_said(tmp_path):
     assert "has 1 completed run of other code than today's; they are kept" in sweep(tmp_path, "seed=1").text
 
 
+def test_a_damaged_record_begins_anew_and_takes_nothing_of_what_is_there(tmp_path):
+    """Its checkpoint could be that of any other run."""
+    sweep(tmp_path, "seed=1")
+    (run,) = runs(tmp_path).values()
+    (run / "record.json").write_text("{")
+    stopped = sweep(tmp_path, "seed=2", prepare=StoppedAt(7, number=signal.SIGKILL))
+    assert "record.json: not a whole record" in stopped.text
+    (run,) = runs(tmp_path).values()
+    assert sweep(tmp_path, "seed=2").process.exitcode == 0
+    assert read(run / "record.json").resumed == [{"step": 0}]
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_one_fails_one_diverges_one_is_killed(launcher, tmp_path):
     """The others have their results, the record of each tells its own end, and the status is not 0."""

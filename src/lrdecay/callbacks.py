@@ -90,6 +90,8 @@ class RecordKeeper(Checkpoint):
             self.record.write()
             if self.announced is not None:  # not before the schedule fits the run, so that an error stands alone
                 say(summary(self.announced, self.record, trainer))
+                if trainer.global_step:
+                    say(f"goes on after step {trainer.global_step:,} of {pl_module.horizon.total_steps:,}")
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # After the checkpoints, whose turn is before, and when they can be written.

@@ -133,11 +133,12 @@ class Checkpoints(Checkpoint):
         steps = trainer.global_step - self._saved_step
         if steps == 0:
             return False
-        return (
-            self.stop.requested is not None
-            or (self.every_n_steps is not None and steps >= self.every_n_steps)
-            or (self.every_minutes is not None and time.monotonic() - self._saved_time >= 60 * self.every_minutes)
-        )
+        if self.stop.requested is not None or (self.every_n_steps is not None and steps >= self.every_n_steps):
+            return True
+        if self.every_minutes is None:
+            return False
+        due = time.monotonic() - self._saved_time >= 60 * self.every_minutes
+        return trainer.strategy.broadcast(due) if trainer.world_size > 1 else due  # each has a clock of its own
 
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == self._saved_step and self._between_epochs:

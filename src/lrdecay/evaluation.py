@@ -32,7 +32,9 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     """
     config = composed(record, None if trust else conf)
     check(config)
-    prepare_process(bool(config.process.tune), record.threads)
+    # Sums are rounded in another order with another number of threads.
+    threads = record.threads if record.threads and 1 <= record.threads <= 1024 else None
+    prepare_process(config.process.tune, threads)
     data = build(config.data, "data")
     if data.name != record.data:
         raise ConfigError(f"data: is {data.name} now, and was {record.data} in the run")

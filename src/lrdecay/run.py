@@ -27,7 +27,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lrdecay import console
 from lrdecay.adapter import TorchSchedule
 from lrdecay.callbacks import Hyperparameters, RecordKeeper
-from lrdecay.checkpoints import FOLDER, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint
+from lrdecay.checkpoints import BEST, FOLDER, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
 from lrdecay.errors import ConfigError, DivergedError, within
@@ -93,7 +93,7 @@ def run(config: DictConfig) -> float:
         record = begun(record, config, extends)
         if record.settled and not extends:
             return _said_before(record, config.metric, alone)
-        with _outcome_recorded(record), _job_of_many(job):
+        with _outcome_recorded(record, None if alone else Path(job.sweep.dir).name), _job_of_many(job):
             this = prepare(config, record, RecordKeeper(record, stop, config if alone else None))
             fit(this)
             value = finish(this)
@@ -190,6 +190,9 @@ def _place_to_go_on(record: Record, first_process: bool) -> Path | None:
     if first_process:
         remove_unfinished(record.directory)
         rewind(record.directory, checkpoint["logs"] if checkpoint else {})
+        if checkpoint is None:  # what may lie there is not this run's
+            for name in (LAST, BEST):
+                (record.directory / FOLDER / name).unlink(missing_ok=True)
     return path if checkpoint else None
 
 
@@ -330,8 +333,13 @@ def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]
 
 
 @contextmanager
-def _outcome_recorded(record: Record) -> Iterator[None]:
-    """Leaves how the run ended in the record and the traceback in the log, and raises again."""
+def _outcome_recorded(record: Record, sweep: str | None) -> Iterator[None]:
+    """Leaves how the run ended in the record and the traceback in the log, and raises again.
+
+    Args:
+        record: of the run.
+        sweep: the name of the sweep that it belongs to.
+    """
     try:
         yield
     except BaseException as error:
@@ -350,7 +358,8 @@ def _outcome_recorded(record: Record) -> Iterator[None]:
                 log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
         if record.status == "interrupted":
             folder = console.relative(record.directory)
-            print(f"{record.error} → {folder}; resume={folder} goes on", file=sys.stderr)
+            again = f"resume={folder}" if sweep is None else f"the same command with name={sweep}"
+            print(f"{record.error} → {folder}; {again} goes on", file=sys.stderr)
             raise SystemExit(_exit_status(error)) from error
         raise
 

@@ -10,9 +10,6 @@ PATIENCE = 8.0
 """Seconds that a training has to come to its next step, before it is stopped within one."""
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 class Interrupted(BaseException):
     """A signal has asked for the end; ``status`` is the one that a shell expects then."""
 
@@ -31,6 +28,7 @@ class Stop:
     def __init__(self) -> None:
         self.requested: int | None = None
         self._patient = False
+        self._before: dict[int, Any] = {}
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -38,19 +36,21 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # What is ignored at the start, as Ctrl-C is in the background of a shell, stays ignored.
+        self._before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
         self.listen()
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, handler in self._before.items():
+                signal.signal(number, handler or signal.SIG_DFL)
+            self._before = {}
 
     def listen(self) -> None:
         """Takes the signals, also from another handler that has been set since `on_signals`."""
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, self._receive)
+        for number in self._before:
+            signal.signal(number, self._receive)
 
     @contextmanager
     def at_a_step(self) -> Iterator[None]:

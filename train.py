@@ -1,13 +1,14 @@
 """Trains one run, or with ``-m`` a sweep: ``python train.py schedule=cosine``, ``--help`` for more."""
 
 import math
+import sys
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lrdecay.messages import one_line_errors
+from lrdecay.messages import one_line, one_line_errors
 from lrdecay.sweep import register_resolvers
 
 
@@ -20,8 +21,10 @@ def main(config: DictConfig) -> float:
             return run(config)
     try:
         return run(config)
-    except Exception:
-        # Its record has the error and the traceback; the sweep goes on, and tells at its end.
+    except Exception as error:
+        # The sweep goes on, and tells at its end what the record has; what it has not is said here.
+        if not getattr(error, "recorded", False):
+            print(f"error: {one_line(error)}", file=sys.stderr)
         return math.nan
 
 

@@ -112,7 +112,7 @@ def test_ctrl_c_interrupts_every_job(tmp_path):
     _, stderr = sweep.communicate(timeout=20)
     assert sweep.returncode == 130
     assert ended(tmp_path, 0) == {"interrupted"}
-    assert stderr.count("interrupted → ") == 2
+    assert stderr.count("interrupted by SIGINT → ") == 2
     assert "Traceback" not in stderr
 
 

@@ -76,6 +76,7 @@ CONFIGURATIONS = {
     "a torch name that is no class": {"optimizer": {"_target_": "torch.optim.lr_scheduler.sys.exit"}},
     "an interpolation": {"optimizer": {"lr": "${claim:executed}"}},
     "a folder to write to": {"logger": {"csv": {"save_dir": "/etc"}}},
+    "a name that leads out of the folder": {"logger": {"csv": {"name": "../../x"}}},
 }
 
 
@@ -106,7 +107,7 @@ def test_a_malicious_record(run):
     values = json.loads(file.read_text())
     del values["digest"]
     rows = values["epochs"] or [{"epoch": 0, "step": 17, "lr": 0.1, "val/acc": 0.5, "val/loss": 1.0}]
-    name = "[red]a[/nonsense] $\\frac{1$ \u001b[2J {0} %s"
+    name = "[red]a[/nonsense] $\\frac{1$ \u001b[2J\u009b2J\r {0} %s"
     values |= {"status": "completed", "error": name, "data": "digits", "epochs": rows, "final": {"val/acc": 0.5}}
     values["config"] |= {"_target_": "os.system", "command": f"touch {WITNESS}"}
     for number, schedule in enumerate((name, "cosine")):
@@ -118,5 +119,5 @@ def test_a_malicious_record(run):
     done = forked.run("scripts/compare.py", run.parent / "both", cwd=run.parent)
     assert done.process.exitcode == 0, done.text
     assert "[red]a[/nonsense]" in done.text
-    assert "\u001b[2J" not in done.text
+    assert not set("\u001b\u009b\r") & set(done.text)
     assert not (run.parent / WITNESS).exists()

@@ -85,6 +85,24 @@ def test_more_jobs_and_other_ones(tmp_path):
     assert "digits: 7 runs in 3 groups" in other.text
 
 
+def test_another_data_set_is_another_run(mnist_root, tmp_path):
+    sweep(tmp_path, "seed=1")
+    few = ["data=mnist", f"data.root={mnist_root}", "data.train_size=128", "data.val_size=128"]
+    other = sweep(tmp_path, "seed=1", *few)
+    assert other.process.exitcode == 0, other.text
+    assert "done before" not in other.text
+    assert list(runs(tmp_path)) == ["01_constant", "01_constant-2"]
+    assert "mnist: 1 run in 1 group" in other.text
+
+
+def test_a_job_given_twice_has_two_folders(tmp_path):
+    sweep(tmp_path, "seed=1")
+    twice = sweep(tmp_path, "seed=1,1", *LAUNCHERS["side by side"])
+    assert twice.process.exitcode == 0, twice.text
+    assert twice.text.count("done before") == 1
+    assert len(runs(tmp_path)) == 2
+
+
 def test_other_code_is_said(tmp_path):
     sweep(tmp_path, "seed=1")
     (run,) = runs(tmp_path).values()
@@ -105,7 +123,7 @@ def test_a_damaged_record_begins_anew_and_takes_nothing_of_what_is_there(tmp_pat
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_one_fails_one_diverges_one_is_killed(launcher, tmp_path):
+def test_some_fail_and_some_diverge(launcher, tmp_path):
     """The others have their results, the record of each tells its own end, and the status is not 0."""
     jobs = ["seed=1,2", "optimizer=sgd", "optimizer.lr=0.1,1e30", "data.batch_size=64,10000", *LAUNCHERS[launcher]]
     done = sweep(tmp_path, *jobs)

@@ -535,7 +535,7 @@ class TestSweep:
         finally:
             process.kill()
         assert process.returncode == 130
-        assert "interrupted → outputs/runs/" in errors
+        assert "interrupted by SIGINT → outputs/runs/" in errors
         assert record_of(tmp_path).status == "interrupted"
         assert record_of(tmp_path).epochs
 

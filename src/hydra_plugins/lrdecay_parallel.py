@@ -61,6 +61,8 @@ class Job:
     share: Share
     process: Any
     messages: Connection
+    ready: bool = False
+    """Whether it takes signals."""
     result: JobReturn = field(default_factory=JobReturn)
 
 
@@ -219,7 +221,9 @@ def _receive(job: Job, bars: Any) -> bool:
         if bars is not None:
             bars.remove(job.number)
         return False
-    if kind == "result":
+    if kind == "ready":
+        job.ready = True
+    elif kind == "result":
         job.result = cloudpickle.loads(content)
     elif kind in ("stdout", "stderr"):
         print(content, end="", file=getattr(sys, kind), flush=True)
@@ -240,7 +244,7 @@ def _interrupt(jobs: Sequence[Job]) -> None:
     try:
         for job in jobs:
             with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.kill(job.process.pid, signal.SIGINT)
+                os.kill(job.process.pid, signal.SIGINT if job.ready else signal.SIGKILL)
         for job in jobs:
             while _receive(job, None):
                 pass
@@ -291,6 +295,7 @@ def _work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     sender = _Sender(messages)
+    sender.send("ready", None)
     sys.stdout, sys.stderr = _Text(sender, "stdout"), _Text(sender, "stderr")
     if draw:
         progress.send = lambda values: sender.send("progress", values)

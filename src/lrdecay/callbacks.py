@@ -77,9 +77,10 @@ class RecordKeeper(Checkpoint):
         self.stop = stop
         self.announced = announced
         self._started = 0.0
+        self._before = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started = time.monotonic()
+        self._started = time.monotonic() - self._before
         if trainer.world_size == 1:
             self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
         assert isinstance(pl_module, Classifier)
@@ -99,10 +100,12 @@ class RecordKeeper(Checkpoint):
             self.stop.obey()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch_seconds": list(self.record.epoch_seconds), "seconds": self.record.elapsed()}
+        of_this = time.monotonic() - self._started
+        return {"epochs": list(self.record.epoch_seconds), "epoch": of_this, "seconds": self.record.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.record.epoch_seconds = state_dict["epoch_seconds"]
+        self.record.epoch_seconds = state_dict["epochs"]
+        self._before = state_dict["epoch"]
         self.record.go_on(state_dict["seconds"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

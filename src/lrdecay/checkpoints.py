@@ -1,9 +1,10 @@
 """Checkpoints: written whole or not at all, read without executing anything, and such that a run can go on exactly."""
 
+import math
 import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from lrdecay.configuration import METRICS
 from lrdecay.errors import ConfigError, is_integer, is_number, require
 from lrdecay.loggers import position
-from lrdecay.module import Classifier
+from lrdecay.module import CHECKPOINT_VERSION, Classifier
 from lrdecay.randomness import random_state
 from lrdecay.record import sync_folder, write_atomically
 from lrdecay.stopping import Stop
@@ -56,6 +57,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged, or no checkpoint of this package; nothing in it was executed") from error
     if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("lrdecay"), dict)):
         raise ConfigError(f"{path}: damaged, or no checkpoint of this package")
+    if (version := checkpoint["lrdecay"].get("version")) != CHECKPOINT_VERSION:
+        raise ConfigError(f"{path}: a checkpoint of version {version}, where {CHECKPOINT_VERSION} is read")
+    logs = checkpoint.get("logs")
+    whole = isinstance(logs, dict) and all(isinstance(size, int) and size >= 0 for size in logs.values())
+    kinds = {"state_dict": dict, "loops": dict, "random": dict, "optimizer_states": list, "global_step": int}
+    if not (whole and all(isinstance(checkpoint.get(key), kind) for key, kind in kinds.items())):
+        raise ConfigError(f"{path}: a checkpoint, but not a whole one")
     return checkpoint
 
 
@@ -90,7 +98,6 @@ class Checkpoints(Checkpoint):
         self.every_minutes = every_minutes
         self.stop = Stop()
         """A checkpoint is written before a request is obeyed; `run` gives the one that signals reach."""
-        self._best: float | None = None
         self._saved_step = 0
         self._saved_time = 0.0
         self._between_epochs = True
@@ -112,12 +119,6 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_epoch(trainer, pl_module)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._best = state_dict["best"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -144,16 +145,9 @@ class Checkpoints(Checkpoint):
         if trainer.global_step == self._saved_step and self._between_epochs:
             return
         assert isinstance(pl_module, Classifier)
-        value = pl_module.epochs[-1].get(self.monitor) if self.monitor and pl_module.epochs else None
-        improved = value is not None and self._is_best(value)
-        if improved:
-            self._best = value
+        improved = self.monitor is not None and _improved(pl_module.epochs, self.monitor)
         # The best first: were this the last moment, the epoch would be trained again, and both be written.
         self._save(trainer, between_epochs=True, names=(BEST, LAST) if improved else (LAST,))
-
-    def _is_best(self, value: float) -> bool:
-        assert self.monitor is not None
-        return self._best is None or (value < self._best if better(self.monitor) == "min" else value > self._best)
 
     def _save(self, trainer: pl.Trainer, between_epochs: bool, names: Sequence[str] = (LAST,)) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -168,6 +162,16 @@ class Checkpoints(Checkpoint):
             for name in names[1:]:
                 _link(folder / names[0], folder / name)
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+
+
+def _improved(epochs: Sequence[Mapping[str, Any]], metric: str) -> bool:
+    """Whether the last epoch is the first of those with the best value."""
+    values = [row.get(metric, math.nan) for row in epochs]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite or values[-1] != finite[-1]:
+        return False
+    best = min(finite) if better(metric) == "min" else max(finite)
+    return finite.index(best) == len(finite) - 1
 
 
 def _link(source: Path, target: Path) -> None:

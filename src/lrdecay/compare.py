@@ -114,7 +114,9 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nd
 
 def _settings(record: Record) -> dict[str, Any]:
     """What sets a group apart: everything that determines the result but the seed."""
-    return {key: value for key, value in determining(record.config).items() if key != "seed"}
+    settings = {key: value for key, value in determining(record.config).items() if key != "seed"}
+    extended = [row["step"] for row in record.resumed if "mode" in row]
+    return settings | ({"extended_at": extended} if extended else {})
 
 
 def _labels(firsts: Sequence[Record]) -> list[str]:

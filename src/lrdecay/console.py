@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import get_console
+from rich.markup import escape
 
 from lrdecay.errors import ConfigError
 from lrdecay.record import Record
@@ -55,7 +56,7 @@ def result(record: Record) -> str:
 def ended(record: Record) -> str:
     """What a completed run came to, where and in which time."""
     seconds = format_seconds(record.seconds)
-    return f"[bold]{record.data}[/]: {result(record)} · {seconds} → {relative(record.directory)}"
+    return f"[bold]{escape(str(record.data))}[/]: {result(record)} · {seconds} → {escape(relative(record.directory))}"
 
 
 def named_schedule(choices: Mapping[str, str]) -> str:
@@ -87,8 +88,8 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     length = plural(trainer.max_epochs, "epoch") if trainer.max_steps == -1 else plural(trainer.max_steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
-        f"[bold]{schedule}[/] · {choices.get('optimizer')}{rate} · "
-        f"{choices.get('model')}, {record.parameters:,} parameters\n"
+        f"[bold]{escape(schedule)}[/] · {escape(str(choices.get('optimizer')))}{rate} · "
+        f"{escape(str(choices.get('model')))}, {record.parameters:,} parameters\n"
         f"{record.data}{images}{batch}, {length}\n"
         f"{record.device}{processes}, {trainer.precision}, {plural(record.threads, 'thread')}, seed {config.seed}"
     )

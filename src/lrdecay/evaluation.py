@@ -13,7 +13,7 @@ from lrdecay.messages import one_line
 from lrdecay.process import prepare_process
 from lrdecay.record import Record
 from lrdecay.resume import composed
-from lrdecay.run import make_module
+from lrdecay.run import data_set_name, make_module
 
 
 def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -> dict[str, float]:
@@ -36,8 +36,8 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     threads = record.threads if record.threads and 1 <= record.threads <= 1024 else None
     prepare_process(config.process.tune, threads)
     data = build(config.data, "data")
-    if data.name != record.data:
-        raise ConfigError(f"data: is {data.name} now, and was {record.data} in the run")
+    if (name := data_set_name(data)) != record.data:
+        raise ConfigError(f"data: is {name} now, and was {record.data} in the run")
     OmegaConf.update(config, "trainer.profiler", None, force_add=True)
     own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
     trainer = build(config.trainer, "trainer", **own)

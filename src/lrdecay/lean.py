@@ -5,13 +5,15 @@ than its own Python does. Where none of that would do anything, the same calls a
 """
 
 from collections import OrderedDict
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
+from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 SKIPPED = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -19,10 +21,11 @@ SKIPPED = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on
 def make_lean(trainer: pl.Trainer) -> None:
     """Gives the trainer the shorter step, unless somebody would notice.
 
-    That is: several processes, a gradient scaler or clipping, or a callback that wants to be called within a step.
+    That is: several processes, a profiler, a gradient scaler or clipping, or a callback to be called within a step.
     """
     if (
         isinstance(trainer.strategy, SingleDeviceStrategy)
+        and isinstance(trainer.profiler, NoProfiler)  # type: ignore[attr-defined]
         and getattr(trainer.precision_plugin, "scaler", None) is None
         and trainer.gradient_clip_val is None
         and not any(
@@ -34,8 +37,19 @@ def make_lean(trainer: pl.Trainer) -> None:
         trainer.fit_loop.epoch_loop.automatic_optimization = _LeanOptimization(trainer)
 
 
+class NoProfiler(PassThroughProfiler):
+    """Lightning's default makes a context manager for each of some fifty calls at every step, to measure nothing."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
+
+
 class _LeanOptimization(_AutomaticOptimization):
     def run(self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict) -> dict[str, Any]:
+        if isinstance(optimizer, LBFGS):  # calls the closure itself, several times
+            return super().run(optimizer, batch_idx, kwargs)
         trainer = self.trainer
         module: Any = trainer.lightning_module
         accumulated = trainer.accumulate_grad_batches

@@ -26,3 +26,12 @@ def locked(folder: Path) -> Iterator[None]:
             except Timeout as error:
                 raise ConfigError(f"{folder}: another process is at work on it") from error
         yield
+
+
+def free(folder: Path) -> bool:
+    """Whether no process is in the folder."""
+    try:
+        with locked(folder):
+            return True
+    except ConfigError:
+        return False

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def position(folder: Path, loggers: Iterable[Any]) -> dict[str, int]:
             logger.experiment.flush()
         else:
             logger.save()
+    for file in [*folder.glob(METRICS_FILE), *folder.glob(EVENT_FILES)]:
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
     rows = len(_lines(folder / METRICS_FILE)) - 1
     sizes = {file.name: file.stat().st_size for file in folder.glob(EVENT_FILES)}
     return {METRICS_FILE: max(rows, 0)} | sizes

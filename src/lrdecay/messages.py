@@ -13,6 +13,7 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from lrdecay.errors import BadValue, ConfigError, DivergedError
+from lrdecay.stopping import Interrupted
 
 # Whether the user asked for tracebacks. Kept in a variable of our own, since Hydra's is set below and the processes
 # of a distributed run inherit it.
@@ -58,6 +59,12 @@ def one_line_errors() -> Iterator[None]:
         if FULL_ERRORS:
             raise
         sys.exit(f"error: {one_line(error)}")
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except ValueError as error:
         if isinstance(error.__cause__, OSError) and not FULL_ERRORS:  # a log file that cannot be opened
             sys.exit(f"error: {one_line(error.__cause__)}")

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
+CHECKPOINT_VERSION = 1
+"""To be raised when a checkpoint holds something else."""
+
 
 class Tally:
     """Loss and accuracy since the last reading, without a synchronisation with the device until it is read.
@@ -315,7 +318,8 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = {name: getattr(self, name) for name in self.KEPT}
-        own |= {"schedule": repr(self.schedule), "train": self._train.state()}
+        own |= {"schedule": repr(self.schedule), "train": self._train.state(), "version": CHECKPOINT_VERSION}
+        own["should_stop"] = self.trainer.should_stop
         own["horizon"] = dataclasses.asdict(self.horizon) if self.horizon else None
         own["scale"] = self.scale.state() if self.scale else None
         if self._averages.needed:
@@ -354,6 +358,7 @@ class Classifier(pl.LightningModule):
         loop.restarting = False
         loop.epoch_loop.restarting = loop.epoch_loop.batch_progress.current.ready > 0
         restore_random_state(checkpoint["random"], self.device)
+        self.trainer.should_stop = own["should_stop"]  # early stopping had decided it, and Lightning forgets
         if self.trainer.global_step in self.extended_at and self._rates is not None:
             self._rates.rescale()  # the next step's rate was that of the old horizon
 

@@ -22,8 +22,12 @@ from lrdecay.provenance import provenance
 SCHEMA = 3
 FILE = "record.json"
 MOST_BYTES = 2**28
-CONTROL = re.compile(r"\\u00(?!0a|09)([018][0-9a-f]|7f|9[0-9a-f])", re.IGNORECASE)
-PACKAGES = ("lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+ESCAPED = re.compile(r"\\([rbf]|u00[0189])")
+PACKAGES = (
+    "lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "schedulefree",
+    "scikit-learn",
+)  # fmt: skip
 STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
 
@@ -104,6 +108,8 @@ class Record:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
+        self.underway = True
+        """Whether it stands for the run now, rather than for how that was before it goes on."""
         self.go_on(self.seconds)
 
     def go_on(self, seconds: float) -> None:
@@ -190,14 +196,20 @@ def _json(path: Path) -> Any:
         values = json.loads(text)
         if isinstance(values, dict) and values.get("schema") == SCHEMA and values.pop("digest", None) != digest(values):
             raise RecordError(f"{path}: not a whole record: it is not as it was written")
-        if CONTROL.search(text):  # a stranger's strings are shown on terminals, which would obey them
-            values = json.loads(CONTROL.sub(r"\\ufffd", text))
-            values.pop("digest", None)
-        return values
+        return _printable(values) if CONTROL.search(text) or ESCAPED.search(text) else values
     except (OSError, ValueError, RecursionError, AttributeError) as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"{path}: not a whole record ({error})") from error
+
+
+def _printable(value: Any) -> Any:
+    """The same without control characters: a stranger's strings are shown on terminals, which would obey them."""
+    if isinstance(value, str):
+        return CONTROL.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -300,7 +312,7 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            temporary.chmod(0o644)  # as any other file here; temporary ones are private
+            temporary.chmod(0o666 & ~_umask())  # as any other file; temporary ones are private
             temporary.replace(path)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
@@ -309,6 +321,12 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
                 raise OSError(cause.errno, cause.strerror, str(path)) from error
             raise
     sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Needs no torch, and executes nothing.
 """
 
+import functools
 import json
 import os
 import re
@@ -14,9 +15,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lrdecay.configuration import check
 from lrdecay.errors import ConfigError
 from lrdecay.record import FILE, Record, RecordError, determining, read
 
+IF_TRUSTED = "to be trusted only if you know where the run comes from (trust=true, --trust)"
 MODES = ("extend", "weights")
 ABOUT_RESUMING = ("resume", "resume_mode", "trust")
 
@@ -24,11 +27,11 @@ ABOUT_RESUMING = ("resume", "resume_mode", "trust")
 TORCH_CLASSES = re.compile(r"torch\.optim\.(lr_scheduler\.|swa_utils\.)?[A-Z]\w*")
 
 
-def resumable(folder: str, mode: str | None) -> Path:
+def resumable(folder: str, mode: str | None, trust: bool) -> Path:
     """The folder of a run that can be resumed.
 
     Raises:
-        ConfigError: it is none, or the mode is not one.
+        ConfigError: it is none, or the mode is not one, or links in it lead to where nothing should be written.
     """
     if mode not in (None, *MODES):
         raise ConfigError(f"resume_mode={mode}: must be null, extend or weights")
@@ -37,6 +40,9 @@ def resumable(folder: str, mode: str | None) -> Path:
         raise ConfigError(f"resume={folder}: no such folder")
     if not os.path.lexists(path / FILE):
         raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {FILE}")
+    links = [] if trust else [file for file in path.rglob("*") if file.is_symlink()]
+    if links:
+        raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
     return path
 
 
@@ -58,12 +64,10 @@ def own_configuration(
         ConfigError: the command line contradicts the run, or the run's folder is not trusted.
     """
     mode = config.resume_mode
-    record = read_record(resumable(config.resume, mode))
+    record = read_record(resumable(config.resume, mode, config.trust))
     own = composed(record, None if config.trust else conf)
     own_choices = dict(record.choices)
-    for key in config:
-        if key not in own:  # a key that the run's version did not have yet
-            own[key] = config[key]
+    own.output_dir = config.output_dir
     refused = []
     for key in _named(overrides):
         if key in choices:
@@ -86,10 +90,11 @@ def own_configuration(
             f"resume={config.resume}: goes on as it began, without {'; '.join(refused)}. resume_mode=extend allows "
             "another trainer, such as more trainer.max_epochs; resume_mode=weights begins a new run with its weights"
         )
+    if mode == "weights":
+        own.resume, own.resume_mode = str(Path(config.resume).absolute()), mode
+    check(own)
     if mode == "extend":
         _require_longer(own, record)
-    for key in ABOUT_RESUMING if mode == "weights" else ("trust",):
-        own[key] = config[key]
     return own, own_choices
 
 
@@ -127,6 +132,8 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
         raise ConfigError(f"{record.directory}: not a whole configuration") from error
     if conf is not None:
         _require_trusted(record, conf)
+        if "download" in config.get("data", {}) and record.composed["data"].get("root") not in _own_strings(conf):
+            config.data.download = False  # nothing is written to a folder that somebody else has named
     return config
 
 
@@ -140,26 +147,23 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 
 def _require_trusted(record: Record, conf: Path) -> None:
-    """Sees to it that a run names only classes, interpolations and folders to write to that `conf` does."""
-    known = set(_own_strings(conf))
+    """Sees to it that a run names only classes, interpolations and places to write to that `conf` does."""
+    known = _own_strings(conf)
     for key, value in _leaves(record.composed):
         if not isinstance(value, str) or value in known:
             continue
         name = key.rpartition(".")[2]
         executed = name == "_target_" and not TORCH_CLASSES.fullmatch(value)
-        written = name.endswith(("dir", "dirpath", "uri")) and key != "output_dir"
-        if executed or written or "${" in value:
-            raise ConfigError(
-                f"{record.directory}: {key}={value} is not this project's own; "
-                "to be trusted only if you know where the run comes from (trust=true, --trust)"
-            )
+        outside = re.search(r"/|\.\.|:", value) and key.startswith(("logger.", "callbacks.", "trainer."))
+        if executed or (name != "_target_" and outside) or "${" in value:
+            raise ConfigError(f"{record.directory}: {key}={value} is not this project's own; {IF_TRUSTED}")
 
 
-def _own_strings(conf: Path) -> Iterator[str]:
-    for file in conf.rglob("*.yaml"):
-        for _, value in _leaves(yaml.load(file.read_text(encoding="utf-8"), yaml.CSafeLoader)):
-            if isinstance(value, str):
-                yield value
+@functools.cache
+def _own_strings(conf: Path) -> frozenset[str]:
+    texts = (file.read_text(encoding="utf-8") for file in conf.rglob("*.yaml"))
+    leaves = (value for text in texts for _, value in _leaves(yaml.load(text, yaml.CSafeLoader)))
+    return frozenset(value for value in leaves if isinstance(value, str))
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -173,13 +177,16 @@ def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, node
 
 
+OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches")
+
+
 def _named(overrides: Sequence[str]) -> list[str]:
     keys = [override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides]
     return [key for key in keys if key not in ABOUT_RESUMING]
 
 
 def _may_change(key: str, mode: str | None) -> bool:
-    if mode == "weights" or (mode == "extend" and key.startswith("trainer.")):
+    if mode == "weights" or (mode == "extend" and key.startswith("trainer.") and key not in OF_AN_EPOCH):
         return True
     nested: dict[str, Any] = {}
     for name in reversed(key.split(".")):
@@ -190,6 +197,8 @@ def _may_change(key: str, mode: str | None) -> bool:
 def _require_longer(config: DictConfig, record: Record) -> None:
     if record.total_steps is None or record.steps_per_epoch is None:
         return
+    if record.total_steps % record.steps_per_epoch and record.status == "completed":
+        raise ConfigError("resume_mode=extend: must be of a run that trainer.max_steps did not end within an epoch")
     trainer = config.trainer
     lengths = [trainer.max_epochs * record.steps_per_epoch, trainer.max_steps]
     total = min((length for length in lengths if length > 0), default=0)

@@ -20,7 +20,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -31,7 +30,7 @@ from lrdecay.checkpoints import BEST, FOLDER, LAST, AtomicCheckpointIO, Checkpoi
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
 from lrdecay.errors import ConfigError, DivergedError, within
-from lrdecay.lean import make_lean
+from lrdecay.lean import NoProfiler, make_lean
 from lrdecay.locks import locked
 from lrdecay.loggers import rewind
 from lrdecay.messages import one_line
@@ -90,11 +89,12 @@ def run(config: DictConfig) -> float:
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     with locked(directory), stop.on_signals():
         record = Record.start(directory, unresolved, choices, overrides, sys.argv)
-        record = begun(record, config, extends)
-        if record.settled and not extends:
+        record, going_on = begun(record, config, extends)
+        if record.settled and (going_on or {}).get("mode") != "extend":
             return _said_before(record, config.metric, alone)
-        with _outcome_recorded(record, None if alone else Path(job.sweep.dir).name), _job_of_many(job):
-            this = prepare(config, record, RecordKeeper(record, stop, config if alone else None))
+        sweep = None if alone else Path(job.sweep.dir).name
+        with _outcome_recorded(record, stop, sweep), _job_of_many(job):
+            this = prepare(config, record, RecordKeeper(record, stop, config if alone else None), going_on)
             fit(this)
             value = finish(this)
             if alone and this.trainer.is_global_zero:
@@ -107,32 +107,34 @@ def own_folder(job: Any) -> Path:
     return next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
 
 
-def begun(record: Record, config: DictConfig, extends: bool) -> Record:
+def begun(record: Record, config: DictConfig, extends: bool) -> tuple[Record, dict[str, Any] | None]:
     """The record of a run that goes on, if there is one in the folder; otherwise the one given.
+
+    Returns:
+        The record, and what to note in it about going on once that is certain; ``None`` for a new run.
 
     Raises:
         ConfigError: the run in the folder is another one.
     """
     if not record.file.exists():
-        return record
+        return record, None
     try:
         earlier = read(record.file)
     except RecordError as error:
         log.warning("%s: the run starts anew", error)
-        return record
+        return record, None
     plain: Any = OmegaConf.to_container(config, resolve=True)
     changed = differences(determining(earlier.config), determining(plain))
     if others := [change for change in changed if not (extends and change.startswith("trainer."))]:
         raise ConfigError(f"{console.relative(record.directory)}: has another run: {'; '.join(others)}")
-    now = {"code": record.code, "commit": record.commit}
+    going_on: dict[str, Any] = {}
     if earlier.code != record.code and not earlier.settled:
         log.warning("%s: the code has changed since it began", console.relative(record.directory))
-    then = {"code": earlier.code, "commit": earlier.commit}
-    earlier.resumed.append({} if now == then else now)
-    if extends:
+        going_on = {"code": record.code, "commit": record.commit}
+    if extends and changed:  # and not the same command once more
+        going_on |= {"mode": "extend", "total_steps": earlier.total_steps, "command": record.command}
         earlier.composed = record.composed
-        earlier.resumed[-1] |= {"mode": "extend", "total_steps": earlier.total_steps}
-    return earlier
+    return earlier, going_on
 
 
 def _said_before(record: Record, metric: str, alone: bool) -> float:
@@ -145,28 +147,34 @@ def _said_before(record: Record, metric: str, alone: bool) -> float:
     return math.nan if value is None else value
 
 
-def prepare(config: DictConfig, record: Record, keeper: RecordKeeper) -> Run:
+def prepare(config: DictConfig, record: Record, keeper: RecordKeeper, going_on: dict[str, Any] | None = None) -> Run:
     """Builds everything that the configuration names, and loads the data and the checkpoint to go on from.
+
+    Args:
+        config: resolved as far as it goes by Hydra.
+        record: of the run; one that goes on is left as it is on disk until everything stands.
+        keeper: of the record.
+        going_on: what to note about going on; ``None`` for a new run.
 
     Raises:
         ConfigError: a value cannot be used; nothing has been trained.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True)
     record.config = plain
+    record.underway = going_on is None
     check(config)
     record.process = prepare_process(config.process.tune, config.process.threads)
     data: pl.LightningDataModule = build(config.data, "data")
-    name = data.name or type(data).__name__
+    name = data_set_name(data)
     if record.data not in (None, name):
         raise ConfigError(f"data: is {name} now, and was {record.data} when the run began")
     record.data = name
     trainer = _build_trainer(config, record, keeper)
     make_lean(trainer)
-    checkpoint = _place_to_go_on(record, trainer.is_global_zero)
-    record.status, record.error, record.traceback = "running", None, None
-    if trainer.is_global_zero:
+    if going_on is None and trainer.is_global_zero:
         record.write()
     module = make_module(config, data, trainer.strategy.root_device)
+    checkpoint = _go_on(record, going_on, trainer.is_global_zero)
     module.extended_at = {row["step"] for row in record.resumed if row.get("mode") == "extend"}
     if config.resume_mode == "weights" and checkpoint is None:
         _take_weights(module, Path(config.resume) / FOLDER / LAST)
@@ -178,21 +186,36 @@ def prepare(config: DictConfig, record: Record, keeper: RecordKeeper) -> Run:
     return Run(config, record, data, module, trainer, keeper.stop, checkpoint)
 
 
-def _place_to_go_on(record: Record, first_process: bool) -> Path | None:
-    """The checkpoint to go on from; whatever was logged after it is taken out of the logs."""
+def data_set_name(data: pl.LightningDataModule) -> str:
+    """The name by which records tell data sets apart."""
+    return getattr(data, "name", None) or type(data).__name__
+
+
+def _go_on(record: Record, going_on: dict[str, Any] | None, first_process: bool) -> Path | None:
+    """Notes that the run goes on, and takes out of the logs what came after the checkpoint from which it does.
+
+    Returns:
+        The checkpoint; ``None`` where there is none, and the run begins anew.
+    """
     path = record.directory / FOLDER / LAST
-    checkpoint = read_checkpoint(path) if record.resumed and os.path.lexists(path) else None
-    if record.resumed:
-        record.resumed[-1]["step"] = checkpoint["global_step"] if checkpoint else 0
+    checkpoint = read_checkpoint(path) if going_on is not None and os.path.lexists(path) else None
+    if going_on is not None:
+        if checkpoint is None and "mode" in going_on:
+            raise ConfigError(f"resume_mode=extend: {path} is not there; nothing can be extended")
+        if checkpoint is None and record.epochs:
+            log.warning("%s is not there: the run begins anew", path)
+        record.resumed.append({"step": checkpoint["global_step"] if checkpoint else 0} | going_on)
     if checkpoint is None:
         record.epochs, record.rates, record.epoch_seconds = [], [], []
         record.go_on(0.0)
+    record.status, record.error, record.traceback, record.underway = "running", None, None, True
     if first_process:
         remove_unfinished(record.directory)
         rewind(record.directory, checkpoint["logs"] if checkpoint else {})
         if checkpoint is None:  # what may lie there is not this run's
             for name in (LAST, BEST):
                 (record.directory / FOLDER / name).unlink(missing_ok=True)
+        record.write()
     return path if checkpoint else None
 
 
@@ -310,15 +333,6 @@ def _build_trainer(config: DictConfig, record: Record, keeper: RecordKeeper) -> 
     return build(config.trainer, "trainer", **own)
 
 
-class NoProfiler(PassThroughProfiler):
-    """Lightning's default makes a context manager for each of some fifty calls at every step, to measure nothing."""
-
-    _nothing = nullcontext()
-
-    def profile(self, action_name: str) -> Any:
-        return self._nothing
-
-
 def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
     """Parameters to optimizer; partial, because Hydra would turn the parameters into a configuration."""
     make = build(node, "optimizer", _partial_=True)
@@ -333,11 +347,14 @@ def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]
 
 
 @contextmanager
-def _outcome_recorded(record: Record, sweep: str | None) -> Iterator[None]:
+def _outcome_recorded(record: Record, stop: Stop, sweep: str | None) -> Iterator[None]:
     """Leaves how the run ended in the record and the traceback in the log, and raises again.
+
+    A run that could not even go on keeps the record that it has.
 
     Args:
         record: of the run.
+        stop: receives the signals; they are ignored while the outcome is written.
         sweep: the name of the sweep that it belongs to.
     """
     try:
@@ -347,19 +364,22 @@ def _outcome_recorded(record: Record, sweep: str | None) -> Iterator[None]:
             # All processes of a distributed run meet it, and the first one reports it. Any other status would make
             # Lightning kill that one.
             raise SystemExit(0) from error
+        stop.ignore()
         record.status = _status(error)
         record.error = str(error) or "interrupted" if record.status == "interrupted" else one_line(error)
         record.traceback = traceback.format_exc()
         log.info("%s: %s", record.status, record.error, exc_info=True)
-        if getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
+        if record.underway and getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
             try:
                 record.write()
+                error.recorded = True  # type: ignore[attr-defined]
             except OSError as unwritable:  # the disk may be what is full; then that is not the news
                 log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
         if record.status == "interrupted":
             folder = console.relative(record.directory)
             again = f"resume={folder}" if sweep is None else f"the same command with name={sweep}"
-            print(f"{record.error} → {folder}; {again} goes on", file=sys.stderr)
+            how = "goes on" if (record.directory / FOLDER / LAST).exists() else "begins anew"
+            print(f"{record.error} → {folder}; {again} {how}", file=sys.stderr)
             raise SystemExit(_exit_status(error)) from error
         raise
 

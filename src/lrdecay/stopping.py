@@ -52,6 +52,12 @@ class Stop:
         for number in self._before:
             signal.signal(number, self._receive)
 
+    def ignore(self) -> None:
+        """Takes no signals any more, since the end has come."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        _alarm(None, 0)
+
     @contextmanager
     def at_a_step(self) -> Iterator[None]:
         """While it lasts, the first signal only leaves a request, for as long as `PATIENCE`."""

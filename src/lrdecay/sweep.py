@@ -24,7 +24,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.errors import ConfigError
-from lrdecay.locks import locked
+from lrdecay.locks import free, locked
 from lrdecay.messages import one_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def claim(path: str) -> str:
     raise AssertionError("counted to the end")
 
 
-def run_dir(resume: str | None, mode: str | None, path: str) -> str:
+def run_dir(resume: str | None, mode: str | None, trust: bool, path: str) -> str:
     """The folder of the run that goes on, or a new one.
 
     Raises:
@@ -64,7 +64,7 @@ def run_dir(resume: str | None, mode: str | None, path: str) -> str:
         return claim(path)
     from lrdecay.resume import resumable
 
-    folder = resumable(resume, mode)
+    folder = resumable(resume, mode, trust)
     return claim(path) if mode == "weights" else str(folder)
 
 
@@ -110,7 +110,7 @@ def job_dir(
     """The folder of a job within its sweep's: that of an earlier run of the same configuration, or a new one."""
     name = job_name(number, overrides, fixed, choices)
     earlier = _EARLIER.get(_root_.hydra.sweep.dir)
-    return earlier.folder(name, _root_) if earlier else name
+    return earlier.folder(number, name, _root_) if earlier else name
 
 
 class Earlier:
@@ -120,18 +120,27 @@ class Earlier:
         from lrdecay.record import determining
 
         self.records = {record.directory.name: record for record in records}
-        self._settings = {name: determining(record.config) for name, record in self.records.items()}
-        self._folders = {comparable(settings): name for name, settings in self._settings.items()}
+        self._settings = {
+            name: determining(record.config) | {"data": record.data or data_set(record.composed)}
+            for name, record in self.records.items()
+            if not any("mode" in row for row in record.resumed)  # a run that was extended is nobody's repetition
+        }
+        self._given: dict[int, str] = {}
 
-    def folder(self, name: str, config: DictConfig) -> str:
-        """The folder for a job: of the run that it repeats, or else `name`, with a number if another run has that."""
-        if not self.records:
-            return name
-        repeated = self._folders.get(comparable(settings(config)))
-        if repeated is not None:
-            return repeated
+    def folder(self, number: int, name: str, config: DictConfig) -> str:
+        """The folder for a job: of a run that it repeats, or else `name`, with a number if another run has that."""
+        if self.records and number not in self._given:
+            self._given[number] = self._choose(name, config)
+        return self._given.get(number, name)
+
+    def _choose(self, name: str, config: DictConfig) -> str:
+        own = comparable(settings(config))
+        taken = set(self._given.values())
+        repeated = [folder for folder, theirs in self._settings.items() if comparable(theirs) == own]
+        if free := [folder for folder in repeated if folder not in taken]:
+            return name if name in free else free[0]
         names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        return next(free for free in names if free not in self.records)
+        return next(new for new in names if new not in self.records and new not in taken)
 
     def settled(self, folder: str) -> bool:
         """Whether the run in a folder need not be run again."""
@@ -141,7 +150,7 @@ class Earlier:
         """How the run that has a job's name differs from it; nothing if none has."""
         from lrdecay.resume import differences
 
-        return differences(self._settings[name], settings(config)) if name in self.records else []
+        return differences(self._settings[name], settings(config)) if name in self._settings else []
 
 
 def settings(config: DictConfig) -> dict[str, Any]:
@@ -151,10 +160,16 @@ def settings(config: DictConfig) -> dict[str, Any]:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
     plain = cast(dict, OmegaConf.to_container(own, resolve=False))
     values = {key: OmegaConf.select(config, key) for key in determining(plain)}
-    return {
-        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        for key, value in values.items()
-    }
+    plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
+    return plain | {"data": data_set(config)}
+
+
+def data_set(config: Mapping[str, Any]) -> str:
+    """The name of the data set that a run under this configuration uses, as its record has it."""
+    from lrdecay.configuration import data_name
+
+    name = data_name(config if isinstance(config, DictConfig) else OmegaConf.create(dict(config)))
+    return {"lrdecay.data.MNIST": "mnist", "lrdecay.data.Digits": "digits"}.get(name, name.rpartition(".")[2])
 
 
 def comparable(settings: Mapping[str, Any]) -> str:
@@ -287,7 +302,7 @@ class Sweep(Callback):
         record = self._read_record(Path(config.hydra.runtime.output_dir))
         outcome = f"failed before its record was written: {job_return._return_value}"
         if record is not None:
-            if record.status == "running":  # its process was ended from outside
+            if record.status == "running" and free(record.directory):  # its process was ended from outside
                 record.status, record.error = "failed", str(job_return._return_value)
                 record.write()
             outcome = result(record) if record.status == "completed" else f"{record.status}: {record.error}"
@@ -313,7 +328,7 @@ class Sweep(Callback):
 
     def _report(self, directory: Path) -> None:
         from lrdecay.compare import load
-        from lrdecay.console import relative, say
+        from lrdecay.console import relative
         from lrdecay.report import report
 
         records, problems = load([directory])
@@ -323,7 +338,7 @@ class Sweep(Callback):
             if record.status != "completed":
                 print(f"{record.directory.name}: {record.status}: {record.error}", file=sys.stderr)
         for file in report(records, directory):
-            say(relative(file))
+            print(relative(file))
 
     def _title(self, config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys

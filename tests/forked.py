@@ -83,7 +83,7 @@ def _run(words: list[str], cwd: Path, output: Path, prepare: Callable[[], None] 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= ENVIRONMENT
     sys.argv = words
-    sys.path[0] = str(Path(words[0]).parent)
+    sys.path[:1] = [str(Path(words[0]).parent), str(Path(__file__).parent)]
     import logging
 
     import torch

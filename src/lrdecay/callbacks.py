@@ -81,8 +81,7 @@ class RecordKeeper(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic() - self._before
-        if trainer.world_size == 1:
-            self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
+        self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
         assert isinstance(pl_module, Classifier)
         assert pl_module.horizon is not None
         self.record.total_steps = pl_module.horizon.total_steps

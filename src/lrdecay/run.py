@@ -54,6 +54,7 @@ for expected in (
     r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
     "It is recommended to use .*sync_dist",  # the module reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
+    "You're resuming from a checkpoint that ended before",  # batches are a function of seed and epoch
 ):
     warnings.filterwarnings("ignore", message=expected)
 

@@ -1,27 +1,22 @@
 """One run: ``prepare`` builds it from a configuration, ``fit`` trains it, ``finish`` tests and records it."""
 
-import gc
 import logging
 import math
 import os
-import signal
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import SIGTERMException
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lrdecay import console
 from lrdecay.adapter import TorchSchedule
@@ -30,6 +25,7 @@ from lrdecay.checkpoints import BEST, FOLDER, LAST, AtomicCheckpointIO, Checkpoi
 from lrdecay.configuration import build, check
 from lrdecay.data import TensorData
 from lrdecay.errors import ConfigError, DivergedError, within
+from lrdecay.jobs import job_of_many, outcome_recorded
 from lrdecay.lean import NoProfiler, make_lean
 from lrdecay.locks import locked
 from lrdecay.loggers import rewind
@@ -38,15 +34,13 @@ from lrdecay.models import parameter_count
 from lrdecay.module import Classifier
 from lrdecay.placement import Schedule
 from lrdecay.process import prepare_process
-from lrdecay.record import Record, RecordError, Status, determining, flatten, read, remove_unfinished, write_atomically
+from lrdecay.record import Record, RecordError, determining, flatten, read, remove_unfinished, write_atomically
 from lrdecay.resume import differences, own_configuration
 from lrdecay.scales import Scale
-from lrdecay.stopping import Interrupted, Stop
+from lrdecay.stopping import Stop
 from lrdecay.sweep import better
 
 log = logging.getLogger(__name__)
-
-DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE")
 
 # Lightning's warnings about what is meant to be as it is here.
 for expected in (
@@ -94,7 +88,7 @@ def run(config: DictConfig) -> float:
         if record.settled and (going_on or {}).get("mode") != "extend":
             return _said_before(record, config.metric, alone)
         sweep = None if alone else Path(job.sweep.dir).name
-        with _outcome_recorded(record, stop, sweep), _job_of_many(job):
+        with outcome_recorded(record, stop, sweep), job_of_many(job):
             this = prepare(config, record, RecordKeeper(record, stop, config if alone else None), going_on)
             fit(this)
             value = finish(this)
@@ -206,9 +200,9 @@ def _go_on(record: Record, going_on: dict[str, Any] | None, first_process: bool)
         if checkpoint is None and record.epochs:
             log.warning("%s is not there: the run begins anew", path)
         record.resumed.append({"step": checkpoint["global_step"] if checkpoint else 0} | going_on)
-    if checkpoint is None:
-        record.epochs, record.rates, record.epoch_seconds = [], [], []
-        record.go_on(0.0)
+        if checkpoint is None:
+            record.epochs, record.rates, record.epoch_seconds = [], [], []
+            record.go_on(0.0)
     record.status, record.error, record.traceback, record.underway = "running", None, None, True
     if first_process:
         remove_unfinished(record.directory)
@@ -345,100 +339,3 @@ def _optimizer_maker(node: DictConfig) -> Callable[[Iterable[torch.nn.Parameter]
             raise ConfigError(f"optimizer: {one_line(error)}") from error
 
     return make_optimizer
-
-
-@contextmanager
-def _outcome_recorded(record: Record, stop: Stop, sweep: str | None) -> Iterator[None]:
-    """Leaves how the run ended in the record and the traceback in the log, and raises again.
-
-    A run that could not even go on keeps the record that it has.
-
-    Args:
-        record: of the run.
-        stop: receives the signals; they are ignored while the outcome is written.
-        sweep: the name of the sweep that it belongs to.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(error, ConfigError | DivergedError):
-            # All processes of a distributed run meet it, and the first one reports it. Any other status would make
-            # Lightning kill that one.
-            raise SystemExit(0) from error
-        stop.ignore()
-        record.status = _status(error)
-        record.error = str(error) or "interrupted" if record.status == "interrupted" else one_line(error)
-        record.traceback = traceback.format_exc()
-        log.info("%s: %s", record.status, record.error, exc_info=True)
-        if record.underway and getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
-            try:
-                record.write()
-                error.recorded = True  # type: ignore[attr-defined]
-            except OSError as unwritable:  # the disk may be what is full; then that is not the news
-                log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
-        if record.status == "interrupted":
-            folder = console.relative(record.directory)
-            again = f"resume={folder}" if sweep is None else f"the same command with name={sweep}"
-            how = "goes on" if (record.directory / FOLDER / LAST).exists() else "begins anew"
-            print(f"{record.error} → {folder}; {again} {how}", file=sys.stderr)
-            raise SystemExit(_exit_status(error)) from error
-        raise
-
-
-def _exit_status(error: BaseException) -> int:
-    """What a shell expects of a program that a signal has ended."""
-    if isinstance(error, Interrupted):
-        return error.status
-    return 128 + (signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT)
-
-
-def _status(error: BaseException) -> Status:
-    if isinstance(error, DivergedError):
-        return "diverged"
-    return "failed" if isinstance(error, Exception) else "interrupted"
-
-
-@contextmanager
-def _job_of_many(job: Any) -> Iterator[None]:
-    """Keeps what libraries do to the process within this job of a sweep.
-
-    Lightning starts the other processes of ``ddp`` with this one's ``sys.argv`` and ``hydra.run.dir``: in a sweep that
-    would be the whole sweep, so they get the job's. It leaves behind environment variables that say the processes
-    are started, a process group, and fewer threads; wandb leaves its run open. All would reach into the next job.
-    """
-    if job.mode == RunMode.RUN:
-        yield
-        return
-    argv, threads = sys.argv, torch.get_num_threads()
-    environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
-    task = cast(list, OmegaConf.to_container(job.overrides.task, resolve=False))
-    of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
-    sys.argv = [argv[0], *_flags(argv[1:]), *task]
-    sys.argv += [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
-    with read_write(job):
-        job.run.dir = job.runtime.output_dir
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        for name, value in environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        torch.set_num_threads(threads)
-        gc.collect()  # Trainer and module refer to each other, and would wait with all their weights to be found
-        if wandb := sys.modules.get("wandb"):
-            wandb.finish()
-
-
-def _flags(arguments: list[str]) -> list[str]:
-    """Hydra's flags, such as ``--config-dir conf``, among a sweep's arguments; ``-m`` is left out."""
-    flags = []
-    words = iter(arguments)
-    for word in words:
-        if word.startswith("-") and word not in ("-m", "--multirun"):
-            flags += [word] if "=" in word else [word, next(words)]
-    return flags

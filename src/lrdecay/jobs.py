@@ -1,0 +1,125 @@
+"""What surrounds a run: how it ended is written down, and nothing of it reaches into the next one of its process."""
+
+import gc
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from hydra.types import RunMode
+from omegaconf import OmegaConf, read_write
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from lrdecay import console
+from lrdecay.checkpoints import FOLDER, LAST
+from lrdecay.errors import ConfigError, DivergedError
+from lrdecay.messages import one_line
+from lrdecay.record import Record, Status
+from lrdecay.stopping import Interrupted, Stop
+
+log = logging.getLogger(__name__)
+
+DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE")
+
+
+@contextmanager
+def outcome_recorded(record: Record, stop: Stop, sweep: str | None) -> Iterator[None]:
+    """Leaves how the run ended in the record and the traceback in the log, and raises again.
+
+    A run that could not even go on keeps the record that it has.
+
+    Args:
+        record: of the run.
+        stop: receives the signals; they are ignored while the outcome is written.
+        sweep: the name of the sweep that it belongs to.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(error, ConfigError | DivergedError):
+            # All processes of a distributed run meet it, and the first one reports it. Any other status would make
+            # Lightning kill that one.
+            raise SystemExit(0) from error
+        stop.ignore()
+        record.status = _status(error)
+        record.error = str(error) or "interrupted" if record.status == "interrupted" else one_line(error)
+        record.traceback = traceback.format_exc()
+        log.info("%s: %s", record.status, record.error, exc_info=True)
+        if record.underway and getattr(rank_zero_only, "rank", 0) == 0 and record.directory.is_dir():
+            try:
+                record.write()
+                error.recorded = True  # type: ignore[attr-defined]
+            except OSError as unwritable:  # the disk may be what is full; then that is not the news
+                log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
+        if record.status == "interrupted":
+            folder = console.relative(record.directory)
+            again = f"resume={folder}" if sweep is None else f"the same command with name={sweep}"
+            how = "goes on" if (record.directory / FOLDER / LAST).exists() else "begins anew"
+            print(f"{record.error} → {folder}; {again} {how}", file=sys.stderr)
+            raise SystemExit(_exit_status(error)) from error
+        raise
+
+
+def _exit_status(error: BaseException) -> int:
+    """What a shell expects of a program that a signal has ended."""
+    if isinstance(error, Interrupted):
+        return error.status
+    return 128 + (signal.SIGTERM if isinstance(error, SIGTERMException) else signal.SIGINT)
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, DivergedError):
+        return "diverged"
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+@contextmanager
+def job_of_many(job: Any) -> Iterator[None]:
+    """Keeps what libraries do to the process within this job of a sweep.
+
+    Lightning starts the other processes of ``ddp`` with this one's ``sys.argv`` and ``hydra.run.dir``: in a sweep that
+    would be the whole sweep, so they get the job's. It leaves behind environment variables that say the processes
+    are started, a process group, and fewer threads; wandb leaves its run open. All would reach into the next job.
+    """
+    if job.mode == RunMode.RUN:
+        yield
+        return
+    argv, threads = sys.argv, torch.get_num_threads()
+    environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
+    task = cast(list, OmegaConf.to_container(job.overrides.task, resolve=False))
+    of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
+    sys.argv = [argv[0], *_flags(argv[1:]), *task]
+    sys.argv += [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
+    with read_write(job):
+        job.run.dir = job.runtime.output_dir
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        torch.set_num_threads(threads)
+        gc.collect()  # Trainer and module refer to each other, and would wait with all their weights to be found
+        if wandb := sys.modules.get("wandb"):
+            wandb.finish()
+
+
+def _flags(arguments: list[str]) -> list[str]:
+    """Hydra's flags, such as ``--config-dir conf``, among a sweep's arguments; ``-m`` is left out."""
+    flags = []
+    words = iter(arguments)
+    for word in words:
+        if word.startswith("-") and word not in ("-m", "--multirun"):
+            flags += [word] if "=" in word else [word, next(words)]
+    return flags

@@ -6,7 +6,6 @@ Imported at every start of ``train.py``, so nothing heavy is imported here.
 import contextlib
 import functools
 import itertools
-import json
 import re
 import sys
 import time
@@ -23,6 +22,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
+from lrdecay.earlier import Earlier
 from lrdecay.errors import ConfigError
 from lrdecay.locks import free, locked
 from lrdecay.messages import one_line
@@ -111,69 +111,6 @@ def job_dir(
     name = job_name(number, overrides, fixed, choices)
     earlier = _EARLIER.get(_root_.hydra.sweep.dir)
     return earlier.folder(number, name, _root_) if earlier else name
-
-
-class Earlier:
-    """The runs that were in a sweep's folder before this launch."""
-
-    def __init__(self, records: Sequence["Record"] = ()) -> None:
-        from lrdecay.record import determining
-
-        self.records = {record.directory.name: record for record in records}
-        self._settings = {
-            name: determining(record.config) | {"data": record.data or data_set(record.composed)}
-            for name, record in self.records.items()
-            if not any("mode" in row for row in record.resumed)  # a run that was extended is nobody's repetition
-        }
-        self._given: dict[int, str] = {}
-
-    def folder(self, number: int, name: str, config: DictConfig) -> str:
-        """The folder for a job: of a run that it repeats, or else `name`, with a number if another run has that."""
-        if self.records and number not in self._given:
-            self._given[number] = self._choose(name, config)
-        return self._given.get(number, name)
-
-    def _choose(self, name: str, config: DictConfig) -> str:
-        own = comparable(settings(config))
-        taken = set(self._given.values())
-        repeated = [folder for folder, theirs in self._settings.items() if comparable(theirs) == own]
-        if free := [folder for folder in repeated if folder not in taken]:
-            return name if name in free else free[0]
-        names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        return next(new for new in names if new not in self.records and new not in taken)
-
-    def settled(self, folder: str) -> bool:
-        """Whether the run in a folder need not be run again."""
-        return folder in self.records and self.records[folder].settled
-
-    def changed(self, name: str, config: DictConfig) -> list[str]:
-        """How the run that has a job's name differs from it; nothing if none has."""
-        from lrdecay.resume import differences
-
-        return differences(self._settings[name], settings(config)) if name in self._settings else []
-
-
-def settings(config: DictConfig) -> dict[str, Any]:
-    """What determines the result of a job, resolved; the rest may not be known yet."""
-    from lrdecay.record import determining
-
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
-    plain = cast(dict, OmegaConf.to_container(own, resolve=False))
-    values = {key: OmegaConf.select(config, key) for key in determining(plain)}
-    plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
-    return plain | {"data": data_set(config)}
-
-
-def data_set(config: Mapping[str, Any]) -> str:
-    """The name of the data set that a run under this configuration uses, as its record has it."""
-    from lrdecay.configuration import data_name
-
-    name = data_name(config if isinstance(config, DictConfig) else OmegaConf.create(dict(config)))
-    return {"lrdecay.data.MNIST": "mnist", "lrdecay.data.Digits": "digits"}.get(name, name.rpartition(".")[2])
-
-
-def comparable(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
 
 
 _EARLIER: dict[str, Earlier] = {}

@@ -28,7 +28,7 @@ def main() -> None:
         raise ConfigError(f"no runs in {', '.join(map(str, arguments.paths))}: no folder there has a record.json")
     if records:
         for file in report(records, arguments.output or arguments.paths[0]):
-            print(relative(file))
+            print(relative(file), flush=True)
     if len(data := sorted({str(record.data) for record in records})) > 1:
         problems.append(f"runs on {len(data)} data sets ({', '.join(data)}): compared apart, never with each other")
     if problems:

@@ -35,7 +35,7 @@ def main() -> None:
         measured = evaluate(record, f"{arguments.checkpoint}.ckpt", CONF, arguments.trust)
         for key, value in measured.items():
             recorded = record.final.get(key)
-            print(f"{relative(record.directory)}: {key} {value} · recorded {recorded}")
+            print(f"{relative(record.directory)}: {key} {value} · recorded {recorded}", flush=True)
             # The record has the metrics of the final weights.
             different += arguments.checkpoint == "last" and value != recorded
     if different:

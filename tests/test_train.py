@@ -194,7 +194,7 @@ class TestBeyondThePureSchedule:
         record = record_of(tmp_path)
         assert [rate for _, rate in record.rates] == rates.ravel().tolist()
         checkpoint = torch.load(only_run(tmp_path) / "checkpoints/last.ckpt", weights_only=True)
-        assert checkpoint["scale"]["value"] <= scales[-1]
+        assert checkpoint["lrdecay"]["scale"]["value"] <= scales[-1]
 
     def test_a_scheduler_that_ends_too_early_is_one_line(self, train):
         done = train(
@@ -477,13 +477,19 @@ class TestSweep:
     def test_a_diverging_job_is_recorded_as_such(self, train, tmp_path):
         done = train("-m", "optimizer=sgd", "optimizer.lr=0.01,1e20", SHORT, "name=diverging")
         assert done.returncode == 1
-        assert re.search(r"1e\+20: diverged: loss nan at step 17, learning rate 1e\+20", done.stdout)
+        assert re.search(
+            r"1e\+20: diverged: train/loss nan at step 17, learning rate 1e\+20; no finite one before", done.stdout
+        )
         assert "0 of 1 (1 diverged)" in done.stdout
 
     def test_a_loss_that_only_validation_sees_explode_is_divergence_too(self, train, tmp_path):
         done = train("optimizer=sgd", "optimizer.lr=1e20", "trainer.max_epochs=-1", "trainer.max_steps=1")
         assert done.returncode == 1
-        assert re.search(r"^error: loss (nan|inf) at step 0, learning rate 1e\+20$", done.stderr, re.MULTILINE)
+        assert re.search(
+            r"^error: val/loss (nan|inf) at step 0, learning rate 1e\+20; last finite 2\.\d+ at step 0$",
+            done.stderr,
+            re.MULTILINE,
+        )
         assert record_of(tmp_path).status == "diverged"
 
     def test_a_job_whose_configuration_cannot_be_resolved_leaves_its_record(self, train, tmp_path):

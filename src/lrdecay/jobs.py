@@ -89,6 +89,7 @@ def job_of_many(job: Any) -> Iterator[None]:
     """
     if job.mode == RunMode.RUN:
         yield
+        _leave_process_group()  # whose threads could end this process badly when it exits
         return
     argv, threads = sys.argv, torch.get_num_threads()
     environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
@@ -102,8 +103,7 @@ def job_of_many(job: Any) -> Iterator[None]:
         yield
     finally:
         sys.argv = argv
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        _leave_process_group()
         for name, value in environment.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -113,6 +113,11 @@ def job_of_many(job: Any) -> Iterator[None]:
         gc.collect()  # Trainer and module refer to each other, and would wait with all their weights to be found
         if wandb := sys.modules.get("wandb"):
             wandb.finish()
+
+
+def _leave_process_group() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _flags(arguments: list[str]) -> list[str]:

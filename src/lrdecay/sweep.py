@@ -275,7 +275,7 @@ class Sweep(Callback):
             if record.status != "completed":
                 print(f"{record.directory.name}: {record.status}: {record.error}", file=sys.stderr)
         for file in report(records, directory):
-            print(relative(file))
+            print(relative(file), flush=True)
 
     def _title(self, config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys

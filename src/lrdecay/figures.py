@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,8 +16,6 @@ from lrdecay.preview import RateCurve
 
 if TYPE_CHECKING:
     from lrdecay.range_test import RangeTest  # which needs torch
-
-matplotlib.rcParams["text.parse_math"] = False  # a $ in a name is a $
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
 COLOURS = (
@@ -34,7 +31,7 @@ def rate_figure(rates: Sequence[tuple[int, float]], steps_per_epoch: int, title:
     axes = figure.add_subplot()
     steps, values = np.array(rates).T
     axes.step(steps / steps_per_epoch, values, where="post", color=COLOURS[2])
-    axes.set(title=title, xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+    axes.set(title=_plain(title), xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _tidy(axes)
     return _png(figure)
 
@@ -47,7 +44,7 @@ def preview_figure(curves: Sequence[RateCurve]) -> bytes:
     for curve, colour in zip(curves, itertools.cycle(COLOURS), strict=False):
         shown = _corners(curve)
         epochs, rates = curve.steps[shown] / curve.horizon.steps_per_epoch, curve.rates[shown]
-        label = f"{curve.label}: mean {curve.mean:.3g}, area {curve.area:.4g}"
+        label = f"{_plain(curve.label)}: mean {curve.mean:.3g}, area {curve.area:.4g}"
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4, "drawstyle": "steps-post"}
         linear.plot(epochs, rates, label=label, **style)
         logarithmic.plot(epochs, np.where(rates > 0, rates, np.nan), **style)
@@ -85,7 +82,7 @@ def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
             momentum = axes.twinx()
             momentum.plot(share, curve.momentum[shown], color=COLOURS[3], linewidth=1, linestyle="--")
             momentum.axis("off")
-        axes.set_title(curve.label, fontsize=10)
+        axes.set_title(_plain(curve.label), fontsize=10)
         axes.set(xticks=[], yticks=[], ylim=(0, None), xlim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("learning rate over the run; dashed: momentum", fontsize=10)
@@ -105,7 +102,7 @@ def range_test_figure(test: "RangeTest", title: str) -> bytes:
     if test.suggestion is not None and test.lowest is not None:
         axes.axvline(test.suggestion, color=COLOURS[3], linestyle="--", label=f"falls fastest: {test.suggestion:.2g}")
         axes.axvline(test.lowest, color=COLOURS[0], linestyle=":", label=f"lowest: {test.lowest:.2g}")
-    axes.set(title=title, xlabel="learning rate", ylabel="training loss")
+    axes.set(title=_plain(title), xlabel="learning rate", ylabel="training loss")
     _tidy(axes)
     axes.set_xscale("log" if test.mode == "exponential" else "linear")
     axes.legend(frameon=False)
@@ -137,7 +134,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
             "marker": marker,
             "markersize": 4,
             "markevery": max(len(group.epochs) // 8, 1),
-            "label": group.label,
+            "label": _plain(group.label),
         }
         for axes, metric in ((loss, "loss"), (accuracy, "acc")):
             _draw(axes, group, f"train/{metric}", style | {"linestyle": "--", "linewidth": 1})
@@ -156,7 +153,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
     ]
     loss.legend(handles=kinds, frameon=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(_plain(title))
     return _png(figure)
 
 
@@ -204,6 +201,11 @@ def bar_chart(values: Mapping[str, Sequence[float]], title: str) -> bytes:
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
+
+
+def _plain(text: str) -> str:
+    """The text as it is: between two $, matplotlib would read formulas, and fail at what is none."""
+    return text.replace("$", r"\$")
 
 
 def _tidy(axes: Axes) -> None:

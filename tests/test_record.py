@@ -22,6 +22,11 @@ def test_reads_what_it_wrote(tmp_path):
     assert again.versions["torch"].startswith("2.")
 
 
+def test_reads_keys_that_are_numbers(tmp_path):
+    Record(tmp_path, {"points": {2: 0.1, 10: 0.2, "end": 0.3}}).write()
+    assert read(tmp_path / "record.json").config == {"points": {"2": 0.1, "10": 0.2, "end": 0.3}}
+
+
 def test_reads_a_record_of_the_first_schema(tmp_path):
     record = a_record(tmp_path)
     record.epochs = [{"epoch": 0}, {"epoch": 1}]

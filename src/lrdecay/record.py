@@ -158,7 +158,7 @@ class Record:
         self.result_hash = result_hash(self.config, self.data, self.resumed)
         values = dataclasses.asdict(self)
         del values["directory"]
-        values = _finite(values)
+        values = json.loads(json.dumps(_finite(values), allow_nan=False))  # with the keys that will be read
         text = json.dumps(values | {"digest": digest(values)}, indent=1, allow_nan=False)
         write_atomically(self.file, text.encode())
 
@@ -270,7 +270,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

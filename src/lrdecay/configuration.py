@@ -18,6 +18,7 @@ from lrdecay.splits import split_sizes
 from lrdecay.sweep import FOLDER_NAME, expand, is_folder_name, register_resolvers, varied
 
 METRICS = ("val/acc", "val/loss")
+RESUME_MODES = (None, "extend", "weights")
 
 # Of the data sets that come with the package, by target, before some of them are taken for validation.
 TRAINING_IMAGES = {"lrdecay.data.MNIST": 60_000, "lrdecay.data.Digits": 1_438}
@@ -132,7 +133,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
     ("metric", lambda value: value in METRICS, f"one of {', '.join(METRICS)}"),
     ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
-    ("resume_mode", lambda value: value in (None, "extend", "weights"), "null, extend or weights"),
+    ("resume_mode", lambda value: value in RESUME_MODES, "null, extend or weights"),
     ("trust", *TRUTH),
 )
 """Keys, what their values must fit, and that in words; those that are not there are not checked."""

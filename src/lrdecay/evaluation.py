@@ -1,19 +1,17 @@
 """Tests the weights that a run has left, anew."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from lrdecay.checkpoints import FOLDER, read_checkpoint
+from lrdecay.checkpoints import FOLDER
 from lrdecay.configuration import build, check
 from lrdecay.errors import ConfigError
-from lrdecay.messages import one_line
 from lrdecay.process import prepare_process
 from lrdecay.record import Record
 from lrdecay.resume import composed
-from lrdecay.run import data_set_name, make_module
+from lrdecay.run import data_set_name, make_module, take_weights
 
 
 def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -> dict[str, float]:
@@ -42,12 +40,7 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
     trainer = build(config.trainer, "trainer", **own)
     module = make_module(config, data, trainer.strategy.root_device)
-    path = record.directory / FOLDER / checkpoint
-    weights: Any = read_checkpoint(path).get("state_dict")
-    try:
-        module.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: does not fit the run's model: {one_line(error)}") from error
+    take_weights(module, record.directory / FOLDER / checkpoint)
     with torch.inference_mode():
         trainer.test(module, datamodule=data, verbose=False)
     return {key: value for key, value in module.metrics.items() if key.startswith("test/")}

@@ -15,12 +15,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lrdecay.configuration import check
+from lrdecay.configuration import RESUME_MODES, check
 from lrdecay.errors import ConfigError
 from lrdecay.record import FILE, Record, RecordError, determining, read
 
 IF_TRUSTED = "to be trusted only if you know where the run comes from (trust=true, --trust)"
-MODES = ("extend", "weights")
 ABOUT_RESUMING = ("resume", "resume_mode", "trust")
 
 # Classes only: nothing else has such a name in these modules.
@@ -33,7 +32,7 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
     Raises:
         ConfigError: it is none, or the mode is not one, or links in it lead to where nothing should be written.
     """
-    if mode not in (None, *MODES):
+    if mode not in RESUME_MODES:
         raise ConfigError(f"resume_mode={mode}: must be null, extend or weights")
     path = Path(str(folder))
     if not path.is_dir():

@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 # Lightning's warnings about what is meant to be as it is here.
 for expected in (
-    "Experiment logs directory",  # Hydra has made the run's folder already
     r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
     "It is recommended to use .*sync_dist",  # the module reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
@@ -172,7 +171,7 @@ def prepare(config: DictConfig, record: Record, keeper: RecordKeeper, going_on: 
     checkpoint = _go_on(record, going_on, trainer.is_global_zero)
     module.extended_at = {row["step"] for row in record.resumed if row.get("mode") == "extend"}
     if config.resume_mode == "weights" and checkpoint is None:
-        _take_weights(module, Path(config.resume) / FOLDER / LAST)
+        take_weights(module, Path(config.resume) / FOLDER / LAST)
     if isinstance(data, TensorData):
         record.sizes = data.sizes
     record.parameters = parameter_count(module)
@@ -214,10 +213,15 @@ def _go_on(record: Record, going_on: dict[str, Any] | None, first_process: bool)
     return path if checkpoint else None
 
 
-def _take_weights(module: Classifier, path: Path) -> None:
+def take_weights(module: Classifier, path: Path) -> None:
+    """Gives the module the weights of a checkpoint, and nothing else of it.
+
+    Raises:
+        ConfigError: it cannot be read, or is of another model.
+    """
     try:
         module.load_state_dict(read_checkpoint(path)["state_dict"])
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(f"model: does not fit the weights of {path}: {one_line(error)}") from error
 
 

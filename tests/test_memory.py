@@ -1,6 +1,8 @@
 """The resident set does not grow with epochs, nor with the jobs of a sweep."""
 
+import statistics
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -26,16 +28,21 @@ def resident(train, folder, *arguments, **environment) -> list[float]:
     return [float(line) for line in (folder / "resident.txt").read_text().splitlines()]
 
 
+def growth(sizes: list[float]) -> float:
+    """MB that most measurements are above those before; now and then a heap in pieces needs a new block of 11 MB."""
+    return statistics.median(after - before for before, after in pairwise(sizes))
+
+
 def test_over_epochs(train, tmp_path):
     sizes = resident(train, tmp_path, "trainer.max_epochs=60")
     assert len(sizes) == 60
-    assert sizes[-1] - sizes[20] < 10, sizes
+    assert growth(sizes[20:]) < 0.1, sizes
 
 
 def test_over_the_jobs_of_a_sweep(train, tmp_path):
     sizes = resident(train, tmp_path, "-m", "trainer.max_epochs=1", "seed=" + ",".join(map(str, range(16))))
     assert len(sizes) == 16
-    assert sizes[-1] - sizes[7] < 20, sizes  # one copy of the weights and Adam's averages would be 8 MB a job
+    assert growth(sizes[7:]) < 2, sizes  # one copy of the weights and Adam's averages would be 8 MB a job
 
 
 def test_mnist_is_loaded_once_a_process(train, tmp_path, mnist_root):

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 """To be raised when a checkpoint holds something else."""
 
 
@@ -53,9 +53,11 @@ class Tally:
             self._count_aside()
 
     def read(self, reduce: Callable[[Tensor], Tensor], device: torch.device) -> np.ndarray:
-        """Loss summed over images, images right, and images since the last reading, over all processes."""
+        """Since the last reading, over all processes and summed over images: the loss, whether it is right, the square
+        of the mean loss of its batch, and 1.
+        """
         self._count_aside()
-        sums = torch.zeros(2, device=device, dtype=torch.float32) if self._sums is None else self._sums
+        sums = torch.zeros(3, device=device, dtype=torch.float32) if self._sums is None else self._sums
         all_sums = torch.cat([sums, torch.full_like(sums[:1], self._count)])
         self._sums, self._count = None, 0
         return reduce(all_sums).cpu().numpy().astype(np.float64)
@@ -77,7 +79,10 @@ class Tally:
         logits = torch.cat([logits for logits, _ in self._aside]).to(torch.float32)
         labels = torch.cat([labels for _, labels in self._aside])
         right = (logits.argmax(dim=1) == labels).sum(dtype=torch.float32)
-        sums = torch.stack([F.cross_entropy(logits, labels, reduction="sum"), right])
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        of_batches = losses.split([len(labels) for _, labels in self._aside])
+        squares = torch.stack([batch.sum().square() / max(len(batch), 1) for batch in of_batches])
+        sums = torch.stack([losses.sum(), right, squares.sum()])
         self._sums = sums if self._sums is None else self._sums + sums
         self._count += len(labels)
         self._aside = []
@@ -85,8 +90,14 @@ class Tally:
 
 def means(sums: Sequence[float] | np.ndarray, prefix: str) -> dict[str, float]:
     """``{prefix}/loss`` and ``{prefix}/acc`` from what `Tally.read` gives."""
-    loss, right, count = sums
+    loss, right, _, count = sums
     return {f"{prefix}/loss": float(loss / count), f"{prefix}/acc": float(right / count)}
+
+
+def deviation(sums: Sequence[float] | np.ndarray) -> float:
+    """Standard deviation of the batches' mean losses, from what `Tally.read` gives."""
+    loss, _, squares, count = sums
+    return math.sqrt(max(squares / count - (loss / count) ** 2, 0.0))
 
 
 class Classifier(pl.LightningModule):
@@ -131,7 +142,8 @@ class Classifier(pl.LightningModule):
         self.rates: list[tuple[int, float]] = []
         """The rate that was used, at some two hundred steps spread over the run, the first and the last among them."""
         self.epochs: list[dict[str, Any]] = []
-        """One row for each finished epoch: step, lr, and the means of its train and val metrics."""
+        """One row for each finished epoch: step, lr, the means of its train and val metrics, and ``train/loss_std``,
+        the standard deviation of its batches' losses."""
         self.metrics: dict[str, float] = {}
         """The latest value of every metric logged."""
         self.validated_at = -1
@@ -148,7 +160,7 @@ class Classifier(pl.LightningModule):
         self._log_every = math.inf
         self._logged_step = 0
         self._train, self._eval = Tally(), Tally()
-        self._epoch_sums = [0.0, 0.0, 0.0]
+        self._epoch_sums = [0.0] * 4
         self._val: dict[str, float] = {}
         self._checkpoint: dict[str, Any] | None = None
 
@@ -277,7 +289,7 @@ class Classifier(pl.LightningModule):
         self._averages.train()
 
     def on_train_epoch_start(self) -> None:
-        self._epoch_sums = [0.0, 0.0, 0.0]
+        self._epoch_sums = [0.0] * 4
         self._val = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -312,7 +324,7 @@ class Classifier(pl.LightningModule):
             self._log_train(step)
         row = {"epoch": self.trainer.current_epoch, "step": step, "lr": self._rate}
         train = means(self._epoch_sums, "train")
-        self.epochs.append(row | train | self._val)
+        self.epochs.append(row | train | {"train/loss_std": deviation(self._epoch_sums)} | self._val)
         self.metrics |= train
         self._follow(train)
 

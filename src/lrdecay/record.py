@@ -64,7 +64,7 @@ class Record:
         command: the words that started it.
         commit: see `provenance`, as for ``dirty`` and ``code``.
         process: what was done to the process to make it faster.
-        epochs: a row for each finished epoch: epoch, step, lr, train/…, val/….
+        epochs: a row for each finished epoch: epoch, step, lr, train/…, val/…; see `Classifier`.
         rates: some two hundred (step, lr) pairs over the whole run.
         final: the metrics of the final weights, test among them.
         best: the row of the epoch with the best value of the monitored metric.

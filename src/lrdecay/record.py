@@ -37,6 +37,7 @@ WITHOUT_EFFECT = (
     "name",
     "output_dir",
     "trust",
+    "claim",
     "logger",
     "metric",
     "callbacks.checkpoints",

@@ -1,7 +1,9 @@
-"""Compares runs: a table, ``comparison.csv`` and ``comparison.png``.
+"""Compares runs: a table with verdicts, ``comparison.csv``, ``comparison.png`` and the page ``report.html``.
 
 python scripts/compare.py outputs/sweeps/NAME
 python scripts/compare.py outputs/runs/A outputs/runs/B --output outputs/comparisons/a-b
+python scripts/compare.py outputs/sweeps/NAME --baseline cosine --tuned-over optimizer.lr
+python scripts/compare.py outputs/sweeps/NAME --format pdf,svg --columns 1,2
 """
 
 import argparse
@@ -12,14 +14,37 @@ from lrdecay.compare import load
 from lrdecay.console import relative
 from lrdecay.errors import ConfigError
 from lrdecay.messages import one_line_errors
-from lrdecay.report import report
+from lrdecay.report import FORMATS, check_formats, report
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders of runs or sweeps")
     parser.add_argument("--output", type=Path, help="folder for the files; the first PATH by default")
+    parser.add_argument("--baseline", metavar="GROUP", help="a label, or words of one; the constant rate by default")
+    parser.add_argument(
+        "--tuned-over",
+        type=listed,
+        default=[],
+        metavar="KEY,…",
+        help="compare groups each at its own best value of these, chosen by validation: optimizer.lr",
+    )
+    parser.add_argument(
+        "--format", type=listed, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"
+    )
+    parser.add_argument(
+        "--columns",
+        type=listed,
+        default=[],
+        metavar="1,2",
+        help="figures as wide as so many columns of a paper too",
+    )
     arguments = parser.parse_args()
+    check_formats(arguments.format, arguments.columns)
     for path in arguments.paths:
         if not path.is_dir():
             raise ConfigError(f"{path}: no such folder")
@@ -27,7 +52,15 @@ def main() -> None:
     if not records and not problems:
         raise ConfigError(f"no runs in {', '.join(map(str, arguments.paths))}: no folder there has a record.json")
     if records:
-        for file in report(records, arguments.output or arguments.paths[0]):
+        output = arguments.output or arguments.paths[0]
+        for file in report(
+            records,
+            output,
+            arguments.baseline,
+            arguments.tuned_over,
+            arguments.format,
+            [int(columns) for columns in arguments.columns],
+        ):
             print(relative(file), flush=True)
     if len(data := sorted({str(record.data) for record in records})) > 1:
         problems.append(f"runs on {len(data)} data sets ({', '.join(data)}): compared apart, never with each other")

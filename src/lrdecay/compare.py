@@ -1,17 +1,25 @@
-"""Records to groups and statistics. Runs that differ only in their seed are one group."""
+"""Records to groups, and groups to a comparison. Runs that differ only in their seed are one group."""
 
 import itertools
+import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from lrdecay.errors import ConfigError
+from lrdecay.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
+from lrdecay.measures import MEASURES, Targets, number
 from lrdecay.record import Record, RecordError, determining, find, read
 
 LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
+SYMBOLS = {"gamma": "γ"}
+SIGNIFICANT = 1 - LEVEL
 
 
 @dataclass(frozen=True)
@@ -22,15 +30,30 @@ class Group:
         label: what sets it apart from the groups it is compared with.
         data: the data set that was used.
         runs: the records, failed ones too.
+        differs: the same as values by key: of a configuration group, its choice.
+        tuned: the keys that were chosen for it by validation, with their values.
     """
 
     label: str
     data: str
     runs: list[Record]
+    differs: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The label with what was tuned: ``cosine (lr=0.003)``."""
+        tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items())
+        return f"{self.label} ({tuned})" if tuned else self.label
 
     @property
     def completed(self) -> list[Record]:
         return [run for run in self.runs if run.status == "completed"]
+
+    @property
+    def diverged(self) -> list[Record]:
+        """Those that diverged, whether or not they went on."""
+        return [run for run in self.runs if run.status == "diverged" or run.divergence is not None]
 
     @property
     def epochs(self) -> np.ndarray:
@@ -39,11 +62,11 @@ class Group:
 
     def final(self, metric: str) -> np.ndarray:
         """The metric of the final weights of each completed run, NaN where it was not measured."""
-        return np.array([_number(run.final.get(metric)) for run in self.completed])
+        return np.array([number(run.final.get(metric)) for run in self.completed])
 
     def best_epoch(self) -> np.ndarray:
         """The epoch, counted from 1, with the best monitored metric, for each completed run."""
-        return np.array([_number(run.best.get("epoch")) + 1 for run in self.completed])
+        return np.array([number(run.best.get("epoch")) + 1 for run in self.completed])
 
     def seconds_per_epoch(self) -> np.ndarray:
         """Training and validation, the median for each completed run: the first epoch also imports and tunes."""
@@ -53,7 +76,7 @@ class Group:
         """The metric after each epoch, completed runs × epochs; NaN where a run has no value."""
         values = np.full((len(self.completed), len(self.epochs)), np.nan)
         for row, run in zip(values, self.completed, strict=True):
-            row[: len(run.epochs)] = [_number(epoch.get(metric)) for epoch in run.epochs]
+            row[: len(run.epochs)] = [number(epoch.get(metric)) for epoch in run.epochs]
         return values
 
     def counts(self) -> str:
@@ -63,6 +86,50 @@ class Group:
         others = sorted(run.status for run in self.runs if run.status != "completed")
         listed = ", ".join(f"{len(list(same))} {status}" for status, same in itertools.groupby(others))
         return f"{len(self.completed)} of {len(self.runs)} ({listed})"
+
+    def by_seed(self, measure: str, targets: Targets) -> dict[int, float]:
+        """The measure of the completed runs for each seed, the mean where a seed was run more than once."""
+        values: dict[int, list[float]] = {}
+        for run in self.completed:
+            values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
+        return {of: float(np.mean(several)) for of, several in values.items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups on one data set, each with its baseline.
+
+    Attributes:
+        baselines: for each group, by label, the one that it is compared with; itself for a baseline.
+        targets: for each group, what it is to reach.
+        table: a row for each group and measure, as `comparison.csv` has it.
+        notes: what whoever reads it has to know, a line each.
+    """
+
+    data: str
+    groups: list[Group]
+    baselines: dict[str, Group]
+    targets: dict[str, Targets]
+    table: pd.DataFrame
+    notes: list[str]
+
+    def row(self, group: Group, measure: str) -> pd.Series:
+        """What the table has on a group and a measure."""
+        return self.table.loc[(group.label, measure)]
+
+    @property
+    def tested(self) -> list[Group]:
+        """The groups that have a baseline other than themselves."""
+        return [g for g in self.groups if self.baselines.get(g.label, g) is not g]
+
+    @property
+    def title(self) -> str:
+        runs = sum(len(g.runs) for g in self.groups)
+        return f"{self.data}: {runs} run{'s' * (runs != 1)} in {len(self.groups)} group{'s' * (len(self.groups) != 1)}"
+
+
+def seed(run: Record) -> int:
+    return int(run.config.get("seed", 0))
 
 
 def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -86,30 +153,202 @@ def group(records: Iterable[Record]) -> dict[str, list[Group]]:
     for record in records:
         key = repr(sorted(_settings(record).items()))
         members.setdefault(record.data or fallback, {}).setdefault(key, []).append(record)
-    return {
-        data: [
-            Group(label, data, runs)
-            for label, runs in zip(_labels([runs[0] for runs in same.values()]), same.values(), strict=True)
-        ]
-        for data, same in members.items()
-    }
+    return {data: _named([Group("", data, runs) for runs in same.values()]) for data, same in members.items()}
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the first axis and half the width of its t interval, NaN where there are fewer than two values.
+def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
+    """Of the groups that differ in these keys only, the one that validates best.
+
+    Best is the mean over seeds of what the runs monitored, val/acc or val/loss, of the final weights. A group with a
+    run that did not complete comes after those without.
+
+    Returns:
+        The chosen, and a line for each whose best value is the lowest or highest that was tried.
+
+    Raises:
+        ConfigError: a key does not vary.
+    """
+    settings = {g.label: _settings(g.runs[0]) for g in groups}
+    for key in keys:
+        varied = {other for own in settings.values() for other in own if len(_values(settings, other)) > 1}
+        if key not in varied:
+            among = ", ".join(sorted(varied)) or "there is none"
+            raise ConfigError(f"--tuned-over={key}: must be a key that varies among these runs: {among}")
+    buckets: dict[str, list[Group]] = {}
+    for g in groups:
+        rest = {key: value for key, value in settings[g.label].items() if key not in keys}
+        buckets.setdefault(repr(sorted(rest.items())), []).append(g)
+    chosen, notes = [], []
+    for bucket in buckets.values():
+        best = max(bucket, key=validates)
+        tuned = {key: settings[best.label].get(key) for key in keys}
+        chosen.append(replace(best, tuned=tuned))
+    named = _named(chosen, without=keys)
+    for g, bucket in zip(named, buckets.values(), strict=True):
+        for key, value in g.tuned.items():
+            tried = sorted({v for h in bucket if isinstance(v := settings[h.label].get(key), int | float)})
+            if len(tried) > 1 and value in (tried[0], tried[-1]):
+                end = "lowest" if value == tried[0] else "highest"
+                notes.append(f"{g.label} validates best at {key}={value}, the {end} that was tried")
+    return named, notes
+
+
+def _values(settings: Mapping[str, Mapping[str, Any]], key: str) -> set[str]:
+    return {repr(own[key]) for own in settings.values() if key in own}
+
+
+def validates(group: Group) -> tuple[bool, float]:
+    """A key to sort groups by: how well they validate."""
+    metric = str(group.runs[0].config.get("metric", "val/acc"))
+    values = group.final(metric)
+    mean = float(values.mean()) if values.size and np.isfinite(values).all() else -math.inf
+    return len(group.completed) == len(group.runs), -mean if metric.endswith("loss") and math.isfinite(mean) else mean
+
+
+def matching(groups: Sequence[Group], name: str) -> list[Group]:
+    """The group of that label, or else those whose labels have all of its words."""
+    words = _plain(name).split()
+    exact = [g for g in groups if _plain(g.label).split() == words]
+    return exact or [g for g in groups if set(words) <= set(_plain(g.label).split())]
+
+
+def _plain(label: str) -> str:
+    for key, symbol in SYMBOLS.items():
+        label = label.replace(f"{symbol}=", f"{key}=")
+    return label
+
+
+def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:
+    """For each group, by label, its baseline, and what has to be said of the choice.
 
     Args:
-        values: runs × anything; NaN counts as missing.
-        level: confidence.
-    """
-    from scipy.stats import t
+        groups: all of one data set.
+        name: a label, or words of one. If that names several groups, each other group is compared with the one that
+            has the same values where those differ: with ``constant`` and several rates, that of its own rate.
+            By default the constant schedule or, where there is none, the first group.
 
-    n = np.isfinite(values).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nansum(values, axis=0) / n
-        variance = np.nansum((values - mean) ** 2, axis=0) / (n - 1)
-        half = t.ppf((1 + level) / 2, n - 1) * np.sqrt(variance / n)
-    return np.where(n > 0, mean, np.nan), np.where(n > 1, half, np.nan)
+    Raises:
+        ConfigError: no group is named so.
+    """
+    notes = []
+    if name is not None:
+        candidates = matching(groups, name)
+        if not candidates:
+            labels = ", ".join(g.label for g in groups)
+            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words of them")
+    else:
+        candidates = [g for g in groups if g.runs[0].choices.get("schedule") == "constant"]
+        if not candidates and len(groups) > 1:
+            candidates = [groups[0]]
+            notes.append(f"no run is of a constant rate: the baseline is {groups[0].label}; --baseline names another")
+    keys = {key for g in candidates for key in g.differs if len({repr(c.differs.get(key)) for c in candidates}) > 1}
+    baselines = {}
+    for g in groups:
+        same = [c for c in candidates if all(c.differs.get(key) == g.differs.get(key) for key in keys)]
+        if g in candidates:
+            baselines[g.label] = g
+        elif len(same) == 1:
+            baselines[g.label] = same[0]
+    if candidates and (alone := [g.label for g in groups if g.label not in baselines]):
+        notes.append(
+            f"without a baseline, since none of the same {', '.join(sorted(keys))} was run: {', '.join(alone)}"
+        )
+    return baselines, notes
+
+
+def compare(data: str, groups: Sequence[Group], baseline: str | None = None, notes: Sequence[str] = ()) -> Comparison:
+    """Every group's measures, and how they differ from those of its baseline.
+
+    Args:
+        data: the data set.
+        groups: as `group` or `tune` gives them.
+        baseline: see `find_baselines`.
+        notes: to be put before those found here.
+
+    Raises:
+        ConfigError: there is no such baseline.
+    """
+    baselines, found = find_baselines(groups, baseline)
+    targets = {g.label: baseline_targets(baselines.get(g.label)) for g in groups}
+    rows = [
+        {"data": data, "group": g.name, "label": g.label, **row}
+        for g in groups
+        for row in _rows(g, baselines.get(g.label), targets[g.label])
+    ]
+    table = pd.DataFrame(rows)
+    table["p Holm"] = table.groupby("measure")["p"].transform(holm)
+    table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
+    table = table.set_index(["label", "measure"], drop=False)
+    return Comparison(data, list(groups), baselines, targets, table, [*notes, *found, *_notes(groups, baselines)])
+
+
+def baseline_targets(baseline: Group | None) -> Targets:
+    """What the others are to reach: the baseline's mean final validation accuracy and loss."""
+    if baseline is None or not baseline.completed:
+        return {}
+    return {metric: estimate(baseline.final(metric)).mean for metric in ("val/acc", "val/loss")}
+
+
+def _rows(group: Group, baseline: Group | None, targets: Targets) -> Iterable[dict[str, Any]]:
+    for name, measure in MEASURES.items():
+        values = group.by_seed(name, targets)
+        there = [value for value in values.values() if math.isfinite(value)]
+        found = estimate(there)
+        low, high = bootstrap(there)
+        best, worst = (max, min) if measure.better == "higher" else (min, max)
+        row = {"measure": name, "n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+        row |= {"bootstrap low": low, "bootstrap high": high}
+        row |= {"best": best(there, default=math.nan), "worst": worst(there, default=math.nan)}
+        against = None if baseline is None or baseline is group else baseline
+        other = against.by_seed(name, targets) if against else {}
+        to = difference(values, other)
+        yield row | {"baseline": against.name if against else "", **_difference_columns(to)}
+    rate = proportion(len(group.diverged), len({*map(id, group.completed), *map(id, group.diverged)}))
+    yield {"measure": "diverged", "n": rate.n, "mean": rate.mean, "low": rate.low, "high": rate.high}
+
+
+def _difference_columns(to: Difference) -> dict[str, Any]:
+    ends = {"difference": to.mean, "difference low": to.low, "difference high": to.high}
+    return ends | {"pairs": to.n, "paired": to.paired, "p": to.p}
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with."""
+    if not row["baseline"] or row["measure"] not in MEASURES:
+        return ""
+    if not math.isfinite(row["p Holm"]):
+        return "not tested"
+    if row["p Holm"] >= SIGNIFICANT:
+        return "no difference shown"
+    return "better" if MEASURES[row["measure"]].gain(row["difference"]) > 0 else "worse"
+
+
+def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]:
+    notes = []
+    for g in groups:
+        if not g.completed:
+            notes.append(f"{g.label}: no run completed")
+        elif count := len(g.diverged):
+            notes.append(f"{g.label}: {count} of {len(g.runs)} diverged, and have no part in its numbers")
+        twice = [of for of, count in Counter(map(seed, g.completed)).items() if count > 1]
+        if twice:
+            seeds = ", ".join(map(str, sorted(twice)))
+            notes.append(f"{g.label}: seed {seeds} was run more than once, and counts once, with the mean")
+        if len(lengths := sorted({len(run.epochs) for run in g.completed})) > 1:
+            notes.append(f"{g.label}: runs of {' and '.join(map(str, lengths))} epochs")
+    completed = [run for g in groups for run in g.completed]
+    planned = sorted({run.total_steps for run in completed if run.total_steps is not None})
+    if len(planned) > 1:
+        notes.append(f"runs of different lengths: {', '.join(f'{steps:,}' for steps in planned)} steps")
+    if len({run.code for run in completed}) > 1:
+        notes.append("the runs are of different versions of the code")
+    for name, what in (("device", "devices"), ("threads", "numbers of threads")):
+        if len(there := sorted({str(getattr(run, name)) for run in completed})) > 1:
+            notes.append(f"the runs are of different {what}: {', '.join(there)}")
+    untested = {g.label for g in groups if g.label in baselines and baselines[g.label] is not g}
+    if untested and all(len({seed(run) for run in g.completed}) < 2 for g in groups):
+        notes.append("one seed: there are no intervals and no tests; seed=1,2,3,4,5 gives them")
+    return notes
 
 
 def _settings(record: Record) -> dict[str, Any]:
@@ -119,31 +358,47 @@ def _settings(record: Record) -> dict[str, Any]:
     return settings | ({"extended_at": extended} if extended else {})
 
 
-def _labels(firsts: Sequence[Record]) -> list[str]:
-    """For each group, from one of its runs, what distinguishes it from the others.
+def _named(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
+    """The groups with what distinguishes each from the others.
 
-    First the choices of configuration groups that vary, then ``key=value`` for the keys that vary among the groups
-    with the same choice: "step gamma=0.5".
+    First the choices of configuration groups that vary, then the keys that vary among the groups with the same choice:
+    "step γ=0.5".
+
+    Args:
+        without: keys that do not count.
     """
-    settings = [_settings(record) for record in firsts]
-    varied = [name for name in LABELLED_CHOICES if len({record.choices.get(name) for record in firsts}) > 1]
-    labels = []
+    firsts = [g.runs[0] for g in groups]
+    settings = [{key: value for key, value in _settings(run).items() if key not in without} for run in firsts]
+    choices = [name for name in LABELLED_CHOICES if len({run.choices.get(name) for run in firsts}) > 1]
+    keys = sorted({key for own in settings for key in own})
+    values: dict[Any, set[str]] = {}
     for record, own in zip(firsts, settings, strict=True):
-        choices = [record.choices.get(name, "?") for name in varied]
-        # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
-        parts = list(dict.fromkeys(choice for choice in choices if choice not in ("none", "?")))
-        for key in sorted({key for other in settings for key in other}):
-            name = key.split(".")[0]
-            rivals = [
-                other.get(key)
-                for rival, other in zip(firsts, settings, strict=True)
-                if name not in varied or rival.choices.get(name) == record.choices.get(name)
-            ]
-            if any(value != own.get(key) for value in rivals):
-                parts.append(f"{key.split('.')[-1]}={own.get(key)}")
-        labels.append(" ".join(parts) or record.choices.get("schedule", "all"))
-    return labels
+        for key in keys:
+            values.setdefault(_rivals(key, record, choices), set()).add(repr(own.get(key)))
+    named, labels = [], Counter[str]()
+    for g, record, own in zip(groups, firsts, settings, strict=True):
+        differs: dict[str, Any] = {name: record.choices.get(name, "?") for name in choices}
+        differs |= {key: own.get(key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
+        label = _label(differs) or record.choices.get("schedule", "all")
+        labels[label] += 1
+        number = f" #{labels[label]}" if labels[label] > 1 else ""
+        named.append(replace(g, differs=differs, label=label + number))
+    return named
 
 
-def _number(value: float | None) -> float:
-    return np.nan if value is None else float(value)
+def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str | None]:
+    """The key with what it varies among: groups of the same choice, where it belongs to a choice that varies."""
+    name = key.split(".")[0]
+    return key, record.choices.get(name) if name in choices else None
+
+
+def _label(differs: Mapping[str, Any]) -> str:
+    # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
+    chosen = [str(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
+    keys = [f"{_short(key)}={value}" for key, value in differs.items() if key not in LABELLED_CHOICES]
+    return " ".join([*dict.fromkeys(chosen), *keys])
+
+
+def _short(key: str) -> str:
+    name = key.split(".")[-1]
+    return SYMBOLS.get(name, name)

@@ -3,18 +3,22 @@
 import io
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lrdecay.compare import Group, interval
+from lrdecay.compare import Group
+from lrdecay.inference import interval
 from lrdecay.preview import RateCurve
 
 if TYPE_CHECKING:
+    from lrdecay.claims import Finding
     from lrdecay.range_test import RangeTest  # which needs torch
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
@@ -117,16 +121,49 @@ def _corners(curve: RateCurve) -> np.ndarray:
     return np.unique(np.concatenate([every, jumps, jumps + 1, [len(curve.steps) - 1]]))
 
 
-def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
-    """The article's figure, as PNG: loss beside accuracy, and the learning rates.
+@dataclass(frozen=True)
+class Size:
+    """Of a figure: its width and the height of a panel in inches, panels side by side, and points of the text."""
+
+    width: float
+    height: float
+    across: int
+    font: float
+
+
+SIZES = {None: Size(13, 4.3, 3, 10), 1: Size(3.35, 2.1, 1, 7), 2: Size(6.9, 2.3, 3, 7)}
+"""For screens, and for one and two columns of a paper."""
+
+EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "lrdecay"}
+"""TrueType fonts in PDF, outlines in SVG, so that a file looks the same everywhere, and is the same when made again."""
+
+
+def comparison_figure(groups: Sequence[Group], title: str, form: str = "png", columns: int | None = None) -> bytes:
+    """The article's figure: loss beside accuracy, and the learning rates.
 
     Train is dashed, validation solid; a group has one colour and marker, and the 95% interval over its runs as a
     band around the validation curve.
+
+    Args:
+        groups: what is drawn.
+        title: above it; a paper has its own caption instead.
+        form: ``png``, ``pdf`` or ``svg``.
+        columns: 1 or 2 of a paper, which it is to be as wide as.
     """
-    columns = max(1, min(len(groups), 4, 150 // (8 + max(len(group.label) for group in groups))))
-    legend_rows = -(-len(groups) // columns)
-    figure = Figure(figsize=(13, 4.3 + 0.25 * legend_rows), layout="constrained")
-    loss, accuracy, rates = figure.subplots(1, 3)
+    size = SIZES[columns]
+    with matplotlib.rc_context({"font.size": size.font, **EMBEDDED}):
+        figure = _comparison(groups, size)
+        if columns is None:
+            figure.suptitle(_plain(title))
+        return _file(figure, form)
+
+
+def _comparison(groups: Sequence[Group], size: Size) -> Figure:
+    longest = 8 + max(len(group.name) for group in groups)
+    columns = max(1, min(len(groups), 4, int(115 * size.width / size.font) // longest))
+    legend_rows, rows = -(-len(groups) // columns), 3 // size.across
+    figure = Figure(figsize=(size.width, rows * size.height + 0.025 * size.font * legend_rows), layout="constrained")
+    loss, accuracy, rates = figure.subplots(rows, size.across).flat
     handles = []
     for group, colour, marker in zip(groups, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4}
@@ -134,7 +171,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
             "marker": marker,
             "markersize": 4,
             "markevery": max(len(group.epochs) // 8, 1),
-            "label": _plain(group.label),
+            "label": _plain(group.name),
         }
         for axes, metric in ((loss, "loss"), (accuracy, "acc")):
             _draw(axes, group, f"train/{metric}", style | {"linestyle": "--", "linewidth": 1})
@@ -142,7 +179,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
         _draw_rates(rates, group, style)
         handles.append(Line2D([], [], **style | marked))
     loss.set(title="loss", yscale="log")
-    accuracy.set(title="accuracy", ylim=_accuracy_limits(groups))
+    accuracy.set(title="accuracy", ylim=accuracy_limits(groups))
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rates):
         axes.set_xlabel("epoch")
@@ -153,8 +190,7 @@ def comparison_figure(groups: Sequence[Group], title: str) -> bytes:
     ]
     loss.legend(handles=kinds, frameon=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    figure.suptitle(_plain(title))
-    return _png(figure)
+    return figure
 
 
 def _draw(axes: Axes, group: Group, metric: str, style: dict, band: bool = False) -> None:
@@ -172,7 +208,7 @@ def _draw_rates(axes: Axes, group: Group, style: dict) -> None:
         axes.step(steps / (run.steps_per_epoch or 1), rates, where="post", **style)
 
 
-def _accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
+def accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
     """From below the worst final accuracy to just above the best: the differences are near the top.
 
     A slow first epoch and a wide interval of few seeds may go out of the picture.
@@ -184,6 +220,32 @@ def _accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
         return 0.0, 1.0
     top, bottom = max(best), finals.min()
     return max(0.0, bottom - 3 * (top - bottom) - 0.01), min(1.005, top + 0.1 * (top - bottom) + 0.005)
+
+
+def gains_figure(findings: Sequence["Finding"], title: str) -> bytes:
+    """Gains with their intervals, a panel for each measure, as PNG; 0 is no difference, the margin is shaded."""
+    names = dict.fromkeys(finding.measure for finding in findings)
+    by_measure = {name: [finding for finding in findings if finding.measure == name] for name in names}
+    rows = max(len(several) for several in by_measure.values())
+    figure = Figure(figsize=(max(7, 5 * len(by_measure)), 1.4 + 0.45 * rows), layout="constrained")
+    panels = figure.subplots(1, len(by_measure), squeeze=False).flat
+    for axes, (name, several) in zip(panels, by_measure.items(), strict=True):
+        factor, unit = (100, ", points") if several[0].kind.unit == "accuracy" else (1, "")
+        colours = [{"supported": COLOURS[4], "refuted": COLOURS[3]}.get(f.word, COLOURS[-1]) for f in several]
+        for row, (f, colour) in enumerate(zip(several, colours, strict=True)):
+            mean, low, high = (factor * end for end in (f.found.mean, f.found.low, f.found.high))
+            axes.plot([low, high], [row, row], color=colour, linewidth=2)
+            axes.plot(mean, row, marker="o", color=colour)
+        if margin := factor * max(f.margin for f in several):
+            axes.axvspan(-margin, margin, color=COLOURS[-1], alpha=0.15, linewidth=0)
+        axes.axvline(0, color=COLOURS[0], linewidth=0.8)
+        labels = [_plain(f"{f.group}\nagainst {f.baseline}") for f in several]
+        axes.set_yticks(range(len(several)), labels, fontsize=8)
+        axes.set(xlabel=f"gain in {name}{unit}", ylim=(len(several) - 0.5, -0.5))
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(_plain(title), fontsize=10, wrap=True)
+    return _png(figure)
 
 
 def bar_chart(values: Mapping[str, Sequence[float]], title: str) -> bytes:
@@ -215,6 +277,11 @@ def _tidy(axes: Axes) -> None:
 
 
 def _png(figure: Figure) -> bytes:
+    return _file(figure, "png")
+
+
+def _file(figure: Figure, form: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    figure.savefig(buffer, format=form, dpi=150, metadata=undated.get(form))
     return buffer.getvalue()

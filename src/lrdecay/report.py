@@ -1,98 +1,198 @@
-"""A comparison written down: the table in the terminal, ``comparison.csv`` and ``comparison.png``."""
+"""A comparison written down: on the terminal, and as ``comparison.csv``, ``comparison.png`` and ``report.html``."""
 
-import csv
-import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrdecay.compare import Group, group, interval
-from lrdecay.console import format_metric, plural
+from lrdecay.compare import Comparison, Group, compare, group, tune
+from lrdecay.errors import ConfigError
 from lrdecay.figures import comparison_figure
+from lrdecay.inference import interval
+from lrdecay.measures import MEASURES
+from lrdecay.page import page
 from lrdecay.record import Record, write_atomically
 
-METRICS = ("val/acc", "val/loss", "test/acc")
+FORMATS = ("png", "pdf", "svg")
+SHOWN = ("val/acc", "val/loss", "test/acc")
+JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
+"""Measures whose verdicts are said; the table has all."""
 
 
-def report(records: Iterable[Record], output: Path) -> list[Path]:
-    """Prints a table for each data set, and writes ``comparison.csv`` and a figure for each into `output`.
+def report(
+    records: Iterable[Record],
+    output: Path,
+    baseline: str | None = None,
+    tuned_over: Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    columns: Sequence[int] = (),
+) -> list[Path]:
+    """Says what a comparison comes to, and writes a table of all data sets, and a page and figures for each.
+
+    Args:
+        records: the runs.
+        output: the folder for the files.
+        baseline: see `lrdecay.compare.find_baselines`.
+        tuned_over: see `lrdecay.compare.tune`.
+        formats: of the figures, among `FORMATS`.
+        columns: widths of a paper, 1 or 2, for which figures are drawn too.
 
     Returns:
         The files written.
 
     Raises:
         OSError: they cannot be written.
+        ConfigError: there is no such baseline or key.
     """
-    by_data = group(records)
+    comparisons = [_comparison(data, groups, baseline, tuned_over) for data, groups in group(records).items()]
     console = get_console()
     if not console.is_terminal:
         console = Console(width=120)  # a file has no width, and rich would take 80
-    for data, groups in by_data.items():
-        console.print(table(data, groups, METRICS if console.width >= 100 else METRICS[:2]))
+    for comparison in comparisons:
+        console.print(table(comparison, SHOWN if console.width >= 100 else SHOWN[:2]))
+        for line in _lines(comparison):
+            console.print(Text(line), soft_wrap=True)
     output.mkdir(parents=True, exist_ok=True)
-    files = [output / "comparison.csv"]
-    write_atomically(files[0], comparison_csv(by_data).encode())
-    for data, groups in by_data.items():
-        if any(g.completed for g in groups):
-            # The name comes from a record, which may be anybody's.
-            safe = re.sub(r"[^a-zA-Z0-9_-]", "-", data)
-            name = "comparison.png" if len(by_data) == 1 else f"comparison-{safe}.png"
-            write_atomically(output / name, comparison_figure(groups, _title(data, groups)))
-            files.append(output / name)
-    return files
+    files = {output / "comparison.csv": comparison_csv(comparisons).encode()}
+    for comparison in comparisons:
+        # The name comes from a record, which may be anybody's.
+        of = "" if len(comparisons) == 1 else "-" + re.sub(r"[^a-zA-Z0-9_-]", "-", comparison.data)
+        if any(g.completed for g in comparison.groups):
+            for form in formats:
+                for width in (None, *columns):
+                    name = f"comparison{of}.{form}" if width is None else f"comparison{of}-{width}column.{form}"
+                    files[output / name] = comparison_figure(comparison.groups, comparison.title, form, width)
+        files[output / f"report{of}.html"] = page(
+            comparison, headline(comparison), intro(comparison), verdicts(comparison)
+        ).encode()
+    for file, content in files.items():
+        write_atomically(file, content)
+    return list(files)
 
 
-def table(data: str, groups: Sequence[Group], metrics: Sequence[str] = METRICS) -> Table:
+def _comparison(data: str, groups: list[Group], baseline: str | None, tuned_over: Sequence[str]) -> Comparison:
+    if not tuned_over:
+        return compare(data, groups, baseline)
+    chosen, notes = tune(groups, tuned_over)
+    tried = f"each group at its best {', '.join(tuned_over)} of those tried, by validation"
+    return compare(data, chosen, baseline, [tried, *notes])
+
+
+def table(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> Table:
     """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
-    grid = Table(title=Text(_title(data, groups)), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid = Table(title=Text(comparison.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     grid.add_column("group", overflow="fold")
     grid.add_column("runs", justify="right")
     for metric in metrics:
         grid.add_column(metric, justify="right", no_wrap=True)
     grid.add_column("best epoch", justify="right")
     grid.add_column("s/epoch", justify="right")
-    for g in groups:
-        cells = [_cell(metric, g.final(metric)) for metric in metrics]
+    for g in comparison.groups:
+        cells = [_cell(comparison, g, metric) for metric in metrics]
         grid.add_row(
-            Text(g.label), g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f")
+            Text(g.name), g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f")
         )
     return grid
 
 
-def comparison_csv(by_data: Mapping[str, Sequence[Group]]) -> str:
-    """One row a group: means and halves of the 95% intervals of the final metrics, empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    statistics = [f"{metric} {part}" for metric in METRICS for part in ("mean", "±95%")]
-    writer.writerow(["data", "group", "runs", "completed", *statistics, "best epoch", "seconds per epoch"])
-    for data, groups in by_data.items():
-        for g in groups:
-            numbers = [number for metric in METRICS for number in interval(g.final(metric))]
-            numbers += [interval(g.best_epoch())[0], interval(g.seconds_per_epoch())[0]]
-            cells = [repr(float(number)) if np.isfinite(number) else "" for number in numbers]
-            writer.writerow([data, g.label, len(g.runs), len(g.completed), *cells])
-    return text.getvalue()
+def headline(comparison: Comparison) -> str:
+    """The answer in one sentence: which groups have the better test accuracy, or validation accuracy without a test."""
+    if not comparison.tested:
+        return "Nothing to compare: there is one group" if len(comparison.groups) == 1 else "Nothing to compare with"
+    tested = comparison.tested
+    name = "test/acc" if any(comparison.row(g, "test/acc")["n"] for g in tested) else "val/acc"
+    words = {word: [g.name for g in tested if comparison.row(g, name)["verdict"] == word] for word in VERDICTS}
+    aspect, against = MEASURES[name].aspect, _against(comparison)
+    parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if words[word]]
+    if parts:
+        return f"{'; '.join(parts)} than {against} in {aspect}"
+    if words["no difference shown"]:
+        return f"No difference from {against} shown in {aspect}"
+    return f"Nothing tested against {against} in {aspect}: that takes two seeds that both have completed"
 
 
-def _title(data: str, groups: Sequence[Group]) -> str:
-    return f"{data}: {plural(sum(len(g.runs) for g in groups), 'run')} in {plural(len(groups), 'group')}"
+def intro(comparison: Comparison) -> str:
+    """What is compared with what, and how."""
+    if not comparison.tested:
+        return ""
+    families = f", p by Holm over {len(comparison.tested)} groups" if len(comparison.tested) > 1 else ""
+    return f"Differences from {_against(comparison)}, paired by seed, with 95% intervals{families}"
 
 
-def _cell(metric: str, values: np.ndarray) -> str:
-    mean, half = (float(number) for number in interval(values))
-    text = format_metric(metric, mean)
-    if not np.isfinite(half):
-        return text
-    return f"{text} ± {100 * half:.2f}" if metric.endswith("acc") else f"{text} ± {half:.4f}"
+def _against(comparison: Comparison) -> str:
+    names = {comparison.baselines[g.label].name for g in comparison.tested}
+    return names.pop() if len(names) == 1 else "the baseline of each"
+
+
+def _and(names: Sequence[str]) -> str:
+    *first, last = _some(names)
+    return f"{', '.join(first)} and {last.removeprefix('and ')}" if first else last
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
+    """What can be said of the groups against their baselines: for each measure and word, the groups with numbers."""
+    said: dict[str, dict[str, list[str]]] = {}
+    for name in JUDGED if comparison.tested else ():
+        by_word: dict[str, list[str]] = {}
+        for g in comparison.tested:
+            row, measure = comparison.row(g, name), MEASURES[name]
+            ends = (measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
+            points = " points" if measure.unit == "accuracy" else ""
+            numbers = f" {measure.difference(row['difference'])}{points} ({' to '.join(ends)})"
+            by_word.setdefault(row["verdict"], []).append(g.name + numbers * (row["verdict"] != "not tested"))
+        said[name] = {word: _some(by_word[word]) for word in VERDICTS if word in by_word}
+    return said
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    rest = len(names) - MOST
+    return [*names[:MOST], *([f"and {rest} more"] if rest > 0 else [])]
+
+
+def _lines(comparison: Comparison) -> list[str]:
+    lines = [headline(comparison), intro(comparison) + ":"] if comparison.tested else []
+    for name, words in verdicts(comparison).items():
+        text = "; ".join(f"{word}: {', '.join(groups)}" for word, groups in words.items())
+        lines.append(f"  {name} ({MEASURES[name].aspect}): {text}")
+    return lines + [f"note: {note}" for note in comparison.notes]
+
+
+MOST = 8
+"""Groups that a line names."""
+VERDICTS = ("better", "worse", "no difference shown", "not tested")
+
+
+def comparison_csv(comparisons: Sequence[Comparison]) -> str:
+    """A row for each group and measure; empty where there is no number."""
+    tables = [comparison.table.drop(columns="label") for comparison in comparisons]
+    return pd.concat(tables).to_csv(index=False)
+
+
+def _cell(comparison: Comparison, group: Group, metric: str) -> str:
+    row, measure = comparison.row(group, metric), MEASURES[metric]
+    text = measure.text(row["mean"])
+    return text if row["n"] < 2 else f"{text} ± {measure.difference((row['high'] - row['low']) / 2, '')}"
 
 
 def _mean(values: np.ndarray, form: str) -> str:
     mean = float(interval(values)[0])
     return format(mean, form) if np.isfinite(mean) else "–"
+
+
+def check_formats(formats: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises `ConfigError` for a format or a width that figures are not drawn in."""
+    for option, values, allowed in (("format", formats, FORMATS), ("columns", columns, ("1", "2"))):
+        for value in values:
+            if value not in allowed:
+                raise ConfigError(f"--{option}={value}: must be one of {', '.join(allowed)}")

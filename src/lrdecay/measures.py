@@ -1,0 +1,155 @@
+"""What a run is judged by: a record to numbers."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lrdecay.record import Record
+
+Targets = Mapping[str, float]
+"""Of a baseline, its mean final ``val/acc`` and ``val/loss``, which the others are to reach."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that each completed run has.
+
+    Attributes:
+        aspect: what it is about, in a word or two.
+        better: which values are.
+        unit: how it is written: an accuracy in percent, a loss, or epochs.
+        meaning: in words.
+        of: computes it from a record and the baseline's `Targets`; NaN where it is not known.
+    """
+
+    aspect: str
+    better: Literal["higher", "lower"]
+    unit: Literal["accuracy", "loss", "epochs", "values"]
+    meaning: str
+    of: Callable[[Record, Targets], float]
+
+    def text(self, value: float) -> str:
+        """``98.76%``, ``0.0621``, ``13.8``; a dash for what is not known."""
+        if not math.isfinite(value):
+            return "–"
+        return self._number(value, "") + ("%" if self.unit == "accuracy" else "")
+
+    def difference(self, value: float, sign: str = "+") -> str:
+        """``+0.18`` points, ``−0.0096``, ``−2.4``, or without the sign the width of an interval."""
+        return self._number(value, sign) if math.isfinite(value) else "–"
+
+    def _number(self, value: float, sign: str) -> str:
+        factor, digits = {"accuracy": (100, 2), "loss": (1, 4)}.get(self.unit, (1, 1))
+        return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # no negative zero
+
+    def gain(self, difference: float) -> float:
+        """The difference as a gain: positive where it is to the better."""
+        return difference if self.better == "higher" else -difference
+
+
+def _curve(run: Record, metric: str) -> np.ndarray:
+    """The metric after each epoch; NaN where it was not measured or not finite."""
+    return np.array([number(epoch.get(metric)) for epoch in run.epochs], dtype=float)
+
+
+def number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _final(metric: str) -> Callable[[Record, Targets], float]:
+    return lambda run, targets: number(run.final.get(metric))
+
+
+def _best(metric: str) -> Callable[[Record, Targets], float]:
+    def best(run: Record, targets: Targets) -> float:
+        curve = _curve(run, metric)
+        curve = curve[np.isfinite(curve)]
+        if not curve.size:
+            return math.nan
+        return float(curve.max() if metric.endswith("acc") else curve.min())
+
+    return best
+
+
+def _epochs_to(metric: str) -> Callable[[Record, Targets], float]:
+    def epochs_to(run: Record, targets: Targets) -> float:
+        curve, target = _curve(run, metric), targets.get(metric, math.nan)
+        if not math.isfinite(target) or not np.isfinite(curve).any():
+            return math.nan
+        reached = np.flatnonzero(curve >= target if metric.endswith("acc") else curve <= target)
+        return float(reached[0] + 1 if reached.size else len(curve) + 1)
+
+    return epochs_to
+
+
+def _mean(run: Record, targets: Targets) -> float:
+    curve = _curve(run, "val/loss")
+    # A loss that was infinite for a while has no area; an epoch that was not validated has only no point.
+    return float(np.nanmean(curve)) if np.isfinite(curve).any() and run.divergence is None else math.nan
+
+
+def _gap(run: Record, targets: Targets) -> float:
+    train = _curve(run, "train/loss")
+    return number(run.final.get("val/loss")) - float(train[-1]) if train.size else math.nan
+
+
+def _rise(run: Record, targets: Targets) -> float:
+    return number(run.final.get("val/loss")) - _best("val/loss")(run, targets)
+
+
+def _last_half(curve: np.ndarray) -> np.ndarray:
+    return curve[len(curve) // 2 :]
+
+
+def _variation(run: Record, targets: Targets) -> float:
+    curve = _last_half(_curve(run, "val/loss"))
+    curve = curve[np.isfinite(curve)]
+    return float(np.abs(np.diff(curve)).mean()) if curve.size > 1 and run.divergence is None else math.nan
+
+
+def _scatter(run: Record, targets: Targets) -> float:
+    curve = _last_half(_curve(run, "train/loss_std"))
+    return float(curve.mean()) if curve.size else math.nan
+
+
+MEASURES = {
+    "test/acc": Measure("test accuracy", "higher", "accuracy", "of the final weights", _final("test/acc")),
+    "test/loss": Measure("test loss", "lower", "loss", "of the final weights", _final("test/loss")),
+    "val/acc": Measure("validation accuracy", "higher", "accuracy", "of the final weights", _final("val/acc")),
+    "val/loss": Measure("validation loss", "lower", "loss", "of the final weights", _final("val/loss")),
+    "best val/acc": Measure("validation accuracy", "higher", "accuracy", "of the best epoch", _best("val/acc")),
+    "best val/loss": Measure("validation loss", "lower", "loss", "of the best epoch", _best("val/loss")),
+    "epochs to val/acc": Measure(
+        "speed",
+        "lower",
+        "epochs",
+        "epochs to the baseline's mean final val/acc; one more than there were, if never",
+        _epochs_to("val/acc"),
+    ),
+    "epochs to val/loss": Measure(
+        "speed",
+        "lower",
+        "epochs",
+        "epochs to the baseline's mean final val/loss; one more than there were, if never",
+        _epochs_to("val/loss"),
+    ),
+    "mean val/loss": Measure("speed", "lower", "loss", "area under the val/loss curve, an epoch wide", _mean),
+    "val/loss gap": Measure("overfitting", "lower", "loss", "final val/loss − train/loss of the last epoch", _gap),
+    "val/loss rise": Measure("overfitting", "lower", "loss", "final − lowest val/loss", _rise),
+    "val/loss variation": Measure(
+        "stability", "lower", "loss", "mean change of val/loss from epoch to epoch, last half of the run", _variation
+    ),
+    "train/loss std": Measure(
+        "stability", "lower", "loss", "standard deviation of the batches' losses in an epoch, last half", _scatter
+    ),
+}
+"""By name; accuracies and losses without another word are those at the end of the run."""
+
+
+def measures(run: Record, targets: Targets) -> dict[str, float]:
+    """Every measure of a run; NaN for all unless it completed."""
+    completed = run.status == "completed"
+    return {name: measure.of(run, targets) if completed else math.nan for name, measure in MEASURES.items()}

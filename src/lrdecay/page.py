@@ -1,0 +1,151 @@
+"""The page of a comparison: one file with everything in it, Plotly too, that asks nothing of a network."""
+
+import html
+import json
+import math
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+from plotly.offline import get_plotlyjs
+
+from lrdecay.compare import Comparison, Group, seed
+from lrdecay.figures import COLOURS, accuracy_limits
+from lrdecay.inference import interval
+from lrdecay.measures import MEASURES, measures
+from lrdecay.record import Record
+
+SHOWN = (
+    "test/acc", "val/acc", "val/loss", "epochs to val/acc", "mean val/loss", "val/loss rise", "val/loss variation",
+    "train/loss std",
+)  # fmt: skip
+"""Measures that the table shows at first."""
+CURVES = ("train/loss", "train/acc", "val/loss", "val/acc")
+MOST_POINTS = 200
+"""Of a curve."""
+DARK = (
+    "#e8e8ec", "#f0b429", "#5aa9e6", "#ff8552", "#3ddc97", "#e59ac4",
+    "#9bd8ff", "#d96c9c", "#c9c95a", "#9a8cff", "#d178d1", "#a8a8a8",
+)  # fmt: skip
+"""The figures' colours, bright enough for a dark ground."""
+
+Said = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
+    """The page as HTML.
+
+    Args:
+        comparison: what it shows.
+        headline: the verdict in a sentence.
+        intro: how it was come to.
+        said: for each measure, what is said of which groups.
+    """
+    verdict = {"headline": headline, "intro": intro, "said": said, "notes": comparison.notes}
+    web = files("lrdecay") / "web"
+    parts = {name: (web / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    return Template(parts["html"]).substitute(
+        title=html.escape(comparison.title),
+        version=version("lrdecay"),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        css=parts["css"],
+        data=_json({"verdict": verdict, **_data(comparison)}),
+        plotly=get_plotlyjs(),
+        js=parts["js"],
+    )
+
+
+def _json(values: Any) -> str:
+    """As JSON that cannot end the element it stands in."""
+    text = json.dumps(_short(values), allow_nan=False, separators=(",", ":"), default=str)
+    return text.replace("<", "\\u003c")
+
+
+def _short(value: Any) -> Any:
+    """Numbers with six digits, which no eye can tell from all of them; None for what is no number."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list | tuple | np.ndarray) else value
+
+
+def _data(comparison: Comparison) -> dict[str, Any]:
+    groups = comparison.groups
+    return {
+        "measures": {
+            name: {"aspect": m.aspect, "better": m.better, "unit": m.unit, "meaning": m.meaning}
+            for name, m in MEASURES.items()
+        },
+        "shown": SHOWN,
+        "colours": {"light": COLOURS, "dark": DARK},
+        "accuracies": accuracy_limits(groups),
+        "keys": list(dict.fromkeys(key for g in groups for key in g.differs)),
+        "groups": [_group(comparison, g) for g in groups],
+        "runs": [
+            _run(run, index, comparison.targets[g.label]) for index, g in enumerate(groups) for run in g.runs
+        ],
+    }  # fmt: skip
+
+
+def _group(comparison: Comparison, group: Group) -> dict[str, Any]:
+    columns = comparison.table.columns.difference(["data", "group", "label", "measure", "baseline"])
+    rows = {name: comparison.row(group, name)[columns].to_dict() for name in MEASURES}
+    baseline = comparison.baselines.get(group.label, group)
+    points = _points(len(group.epochs))
+    return {
+        "name": group.name,
+        "baseline": "" if baseline is group else baseline.name,
+        "counts": group.counts(),
+        "completed": len(group.completed),
+        "diverged": comparison.row(group, "diverged")[["mean", "low", "high", "n"]].to_dict(),
+        "keys": {key: str(value) for key, value in group.differs.items()},
+        "measures": rows,
+        "curves": {metric: _curve(group, metric, points) for metric in CURVES},
+        "rate": _rate(group),
+    }
+
+
+def _points(count: int) -> np.ndarray:
+    """Indices of the epochs that are drawn."""
+    return np.unique(np.linspace(0, count - 1, MOST_POINTS).round().astype(int)) if count else np.arange(0)
+
+
+def _curve(group: Group, metric: str, points: np.ndarray) -> dict[str, Any]:
+    mean, half = (values[points] for values in interval(group.curve(metric)))
+    return {"x": group.epochs[points], "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _rate(group: Group) -> dict[str, Any]:
+    for run in group.runs:
+        if run.rates:
+            return {"x": [step / (run.steps_per_epoch or 1) for step, _ in run.rates], "y": [r for _, r in run.rates]}
+    return {"x": [], "y": []}
+
+
+def _run(run: Record, group: int, targets: Mapping[str, float]) -> dict[str, Any]:
+    points = _points(len(run.epochs))
+    return {
+        "group": group,
+        "name": run.directory.name,
+        "seed": seed(run),
+        "status": run.status,
+        "error": run.error,
+        "overrides": run.overrides,
+        "command": shlex.join(["python", "train.py", *run.overrides]),
+        "launched": shlex.join(["python", *run.command]) if run.command else "",
+        "commit": run.commit and run.commit + (" and changes that were not committed" if run.dirty else ""),
+        "seconds": run.seconds,
+        "measures": measures(run, targets),
+        "x": points + 1,
+        "curves": {metric: [run.epochs[point].get(metric) for point in points] for metric in CURVES},
+    }

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ def a_run(schedule="step", seed=1, accuracy=0.9, data="digits", status="complete
         record.best = rows[-1]
     record.epoch_seconds = [1.5] * epochs
     return record
+
+
+def write_runs(folder: Path, runs: Iterable[Record]) -> Path:
+    """Writes records as runs leave them, each into a folder of its own."""
+    for number, run in enumerate(runs, start=1):
+        run.directory = folder / f"{number:03}_{run.choices['schedule']}_seed-{run.config['seed']}"
+        run.directory.mkdir(parents=True)
+        run.write()
+    return folder
 
 
 @pytest.fixture

@@ -1,53 +1,48 @@
-import csv
-import io
+import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import a_run
-from scipy import stats
 
-from lrdecay.compare import group, interval
+from lrdecay.compare import Group, compare, find_baselines, group, matching, tune
+from lrdecay.errors import ConfigError
 from lrdecay.record import Record
-from lrdecay.report import comparison_csv, table
+
+
+def groups_of(*runs: Record) -> list[Group]:
+    (groups,) = group(runs).values()
+    return groups
 
 
 def labels(*runs: Record) -> list[str]:
-    (groups,) = group(runs).values()
-    return [g.label for g in groups]
+    return [g.label for g in groups_of(*runs)]
 
 
-class TestInterval:
-    def test_is_students(self):
-        values = np.array([0.1, 0.4, 0.2, 0.9])
-        low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-        mean, half = interval(values)
-        assert (mean - half, mean + half) == pytest.approx((low, high))
-
-    def test_one_run_has_none_and_missing_values_do_not_count(self):
-        mean, half = interval(np.array([[1.0, 1.0, np.nan], [3.0, np.nan, np.nan]]))
-        np.testing.assert_array_equal(mean, [2, 1, np.nan])
-        assert half[0] > 0
-        assert np.isnan(half[1:]).all()
+def at_rate(schedule: str, lr: float, seed: int = 1, accuracy: float = 0.9, **more) -> Record:
+    run = a_run(schedule, seed, accuracy, **more)
+    run.config["optimizer"]["lr"] = lr
+    return run
 
 
 class TestGroups:
     def test_runs_that_differ_in_the_seed_only_are_one(self):
-        (groups,) = group([a_run(seed=1), a_run(seed=0), a_run("cosine", seed=1)]).values()
+        groups = groups_of(a_run(seed=1), a_run(seed=0), a_run("cosine", seed=1))
         assert [(g.label, len(g.runs)) for g in groups] == [("step", 2), ("cosine", 1)]
 
     def test_are_named_by_what_differs(self):
-        assert labels(a_run(gamma=0.1), a_run(gamma=0.5), a_run("cosine")) == [
-            "step gamma=0.1",
-            "step gamma=0.5",
-            "cosine",
-        ]
+        assert labels(a_run(gamma=0.1), a_run(gamma=0.5), a_run("cosine")) == ["step γ=0.1", "step γ=0.5", "cosine"]
         assert labels(a_run(gamma=0.1, final=0), a_run(gamma=0.1, final=1)) == ["final=0", "final=1"]
         assert labels(a_run()) == ["step"]
 
     def test_a_key_that_varies_together_with_the_schedule_is_said(self):
-        faster = a_run("cosine")
-        faster.config["optimizer"]["lr"] = 1.0
-        assert labels(a_run(), faster) == ["step lr=0.1", "cosine lr=1.0"]
+        assert labels(a_run(), at_rate("cosine", 1.0)) == ["step lr=0.1", "cosine lr=1.0"]
+
+    def test_have_names_of_their_own(self):
+        alone, both = a_run("plateau"), a_run("plateau", factor=0.5)
+        alone.choices["scale"], both.choices["scale"] = "none", "plateau"
+        names = labels(alone, both, a_run("cosine"))
+        assert len(set(names)) == 3
 
     def test_data_sets_are_kept_apart(self):
         by_data = group([a_run(data="digits"), a_run(data="mnist"), a_run(data="mnist", seed=2)])
@@ -57,28 +52,199 @@ class TestGroups:
         assert list(group([a_run(), a_run(status="failed", data=None)])) == ["digits"]
 
     def test_failed_runs_are_counted_and_shown(self):
-        ((only,),) = group([a_run(), a_run(seed=2, status="diverged"), a_run(seed=3, status="failed")]).values()
+        (only,) = groups_of(a_run(), a_run(seed=2, status="diverged"), a_run(seed=3, status="failed"))
         assert only.counts() == "1 of 3 (1 diverged, 1 failed)"
         assert only.final("val/acc").tolist() == [0.9]
 
     def test_curves_of_different_length(self):
-        ((only,),) = group([a_run(epochs=2), a_run(seed=2, epochs=3)]).values()
+        (only,) = groups_of(a_run(epochs=2), a_run(seed=2, epochs=3))
         np.testing.assert_array_equal(only.curve("val/acc"), [[0.9, 0.9, np.nan], [0.9, 0.9, 0.9]])
 
 
-def test_csv_holds_the_numbers():
-    by_data = group([a_run(accuracy=0.8), a_run(seed=2, accuracy=0.9), a_run("cosine", status="failed")])
-    step, cosine = csv.DictReader(io.StringIO(comparison_csv(by_data)))
-    assert (step["data"], step["group"], step["runs"]) == ("digits", "step", "2")
-    assert float(step["val/acc mean"]) == pytest.approx(0.85)
-    assert float(step["val/acc ±95%"]) == pytest.approx(12.706 * 0.05, rel=1e-3)
-    assert float(step["best epoch"]) == 3
-    assert (cosine["runs"], cosine["completed"], cosine["val/acc mean"]) == ("1", "0", "")
+def grid(schedules=("constant", "cosine"), rates=(0.1, 0.3), seeds=(1, 2)) -> list[Group]:
+    return groups_of(*[at_rate(schedule, lr, seed) for schedule in schedules for lr in rates for seed in seeds])
 
 
-def test_table_has_a_row_for_each_group_failed_ones_too():
-    (groups,) = group([a_run(), a_run("cosine", status="failed")]).values()
-    grid = table("digits", groups)
-    assert [list(map(str, column.cells)) for column in grid.columns][:3] == [
-        ["step", "cosine"], ["1", "0 of 1 (1 failed)"], ["90.00%", "–"]
-    ]  # fmt: skip
+class TestBaseline:
+    def test_is_the_constant_rate(self):
+        baselines, notes = find_baselines(groups_of(a_run("cosine"), a_run("constant"), a_run("step")))
+        assert {label: g.label for label, g in baselines.items()} == dict.fromkeys(
+            ["cosine", "constant", "step"], "constant"
+        )
+        assert notes == []
+
+    def test_of_several_it_is_the_one_with_the_same_rate(self):
+        baselines, _ = find_baselines(grid())
+        assert baselines["cosine lr=0.3"].label == "constant lr=0.3"
+        assert baselines["constant lr=0.3"].label == "constant lr=0.3"
+
+    def test_a_rate_without_one_is_said(self):
+        groups = groups_of(*[at_rate("constant", lr) for lr in (0.1, 0.3)], at_rate("cosine", 0.5))
+        baselines, notes = find_baselines(groups)
+        assert "cosine lr=0.5" not in baselines
+        assert notes == ["without a baseline, since none of the same optimizer.lr was run: cosine lr=0.5"]
+
+    @pytest.mark.parametrize("name", ["cosine", "cosine  ", "step γ=0.5", "step gamma=0.5", "gamma=0.5"])
+    def test_can_be_named(self, name):
+        groups = groups_of(a_run("constant"), a_run("cosine"), a_run(gamma=0.1), a_run(gamma=0.5))
+        baselines, _ = find_baselines(groups, name)
+        assert baselines["constant"].label == ("cosine" if "cosine" in name else "step γ=0.5")
+
+    def test_one_that_is_not_there_is_refused_with_those_that_are(self):
+        with pytest.raises(
+            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words of them$"
+        ):
+            find_baselines(groups_of(a_run("constant"), a_run("cosine")), "linear")
+
+    def test_without_a_constant_rate_it_is_the_first_and_said(self):
+        baselines, (note,) = find_baselines(groups_of(a_run(gamma=0.1), a_run(gamma=0.5)))
+        assert baselines["γ=0.5"].label == "γ=0.1"
+        assert note.startswith("no run is of a constant rate: the baseline is γ=0.1")
+
+    def test_words_of_a_label(self):
+        groups = grid()
+        assert len(matching(groups, "cosine")) == 2
+        assert [g.label for g in matching(groups, "lr=0.3 cosine")] == ["cosine lr=0.3"]
+
+
+class TestTuned:
+    def test_each_group_has_the_value_that_validates_best(self):
+        runs = [at_rate("constant", lr, seed, acc) for lr, acc in ((0.1, 0.8), (0.3, 0.9), (1, 0.7)) for seed in (1, 2)]
+        runs += [
+            at_rate("cosine", lr, seed, acc) for lr, acc in ((0.1, 0.8), (0.3, 0.85), (1, 0.95)) for seed in (1, 2)
+        ]
+        chosen, notes = tune(groups_of(*runs), ["optimizer.lr"])
+        assert [g.name for g in chosen] == ["constant (lr=0.3)", "cosine (lr=1)"]
+        assert notes == ["cosine validates best at optimizer.lr=1, the highest that was tried"]
+
+    def test_is_chosen_on_validation_whatever_the_test_says(self):
+        runs = [at_rate("cosine", lr, accuracy=acc) for lr, acc in ((0.1, 0.8), (0.3, 0.9))]
+        for run, test in zip(runs, (0.99, 0.1), strict=True):
+            run.final["test/acc"] = test
+        ((chosen,), _) = tune(groups_of(*runs), ["optimizer.lr"])
+        assert chosen.tuned == {"optimizer.lr": 0.3}
+
+    def test_by_loss_the_lowest_is_best(self):
+        runs = [at_rate("cosine", lr) for lr in (0.1, 0.3)]
+        for run, loss in zip(runs, (0.2, 0.4), strict=True):
+            run.config["metric"], run.final["val/loss"] = "val/loss", loss
+        ((chosen,), _) = tune(groups_of(*runs), ["optimizer.lr"])
+        assert chosen.tuned == {"optimizer.lr": 0.1}
+
+    @pytest.mark.parametrize("status", ["diverged", "failed", "running"])
+    def test_a_value_at_which_a_run_did_not_complete_comes_after_those_without(self, status):
+        runs = [
+            at_rate("cosine", 0.1, 1, 0.8),
+            at_rate("cosine", 0.3, 1, 0.9),
+            at_rate("cosine", 0.3, 2, status=status),
+        ]
+        ((chosen,), _) = tune(groups_of(*runs), ["optimizer.lr"])
+        assert chosen.tuned == {"optimizer.lr": 0.1}
+
+    def test_a_key_that_does_not_vary_is_refused(self):
+        with pytest.raises(ConfigError, match=r"^--tuned-over=schedule.gamma: must be a key that varies among .*: opt"):
+            tune(grid(schedules=["cosine"]), ["schedule.gamma"])
+
+    def test_groups_are_compared_at_their_best(self):
+        chosen, _ = tune(grid(), ["optimizer.lr"])
+        comparison = compare("digits", chosen)
+        assert comparison.baselines["cosine"].label == "constant"
+
+
+def many(effects: dict[str, float], seeds=range(5), noise=0.002, rng=None) -> list[Group]:
+    """Groups whose accuracies differ by known effects."""
+    rng = rng or np.random.default_rng(0)
+    of_seed = rng.normal(0, 0.01, 100)
+    return groups_of(
+        *[
+            a_run(schedule, seed, 0.9 + effect + of_seed[seed] + rng.normal(0, noise))
+            for schedule, effect in effects.items()
+            for seed in seeds
+        ]
+    )
+
+
+class TestComparison:
+    def test_finds_the_planted_differences_and_no_others(self):
+        comparison = compare("digits", many({"constant": 0, "step": 0.02, "cosine": 0, "linear": -0.02}))
+        words = {g.label: comparison.row(g, "test/acc")["verdict"] for g in comparison.groups}
+        assert words == {"constant": "", "step": "better", "cosine": "no difference shown", "linear": "worse"}
+        step = comparison.row(comparison.groups[1], "test/acc")
+        assert step["difference low"] < 0.02 < step["difference high"]
+
+    def test_verdicts_are_right_over_a_thousand_draws(self):
+        rng = np.random.default_rng(1)
+        words = {"step": [], "cosine": []}
+        for _ in range(300):  # a thousand of the difference itself are drawn in test_inference.py
+            comparison = compare("digits", many({"constant": 0, "step": 0.01, "cosine": 0}, noise=0.002, rng=rng))
+            for g in comparison.tested:
+                words[g.label].append(comparison.row(g, "test/acc")["verdict"])
+        assert words["step"].count("worse") == 0
+        assert words["step"].count("better") > 0.9 * 300
+        assert words["cosine"].count("no difference shown") > 0.92 * 300
+
+    def test_a_lower_loss_is_better(self):
+        runs = [a_run(schedule, seed) for schedule in ("constant", "cosine") for seed in range(5)]
+        for run in runs:
+            run.final["val/loss"] = 0.5 + 0.01 * run.config["seed"] ** 2 - 0.1 * (run.choices["schedule"] == "cosine")
+            run.final["val/loss"] += 0.001 * (run.config["seed"] % 2)
+        runs[-1].final["val/loss"] += 0.002
+        comparison = compare("digits", groups_of(*runs))
+        row = comparison.row(comparison.groups[1], "val/loss")
+        assert (row["verdict"], row["difference"] < 0) == ("better", True)
+        assert (row["best"], row["worst"]) == (min(finals := comparison.groups[1].final("val/loss")), max(finals))
+
+    def test_one_seed_gets_no_interval_and_no_verdict(self):
+        comparison = compare("digits", groups_of(a_run("constant"), a_run("cosine", accuracy=0.99)))
+        row = comparison.row(comparison.groups[1], "test/acc")
+        assert row["verdict"] == "not tested"
+        assert math.isnan(row["low"])
+        assert math.isnan(row["difference low"])
+        assert row["difference"] == pytest.approx(0.09)
+        assert any(note.startswith("one seed: there are no intervals") for note in comparison.notes)
+
+    def test_a_seed_that_was_run_twice_counts_once(self):
+        comparison = compare("digits", groups_of(a_run(accuracy=0.8), a_run(accuracy=0.9)))
+        row = comparison.row(comparison.groups[0], "test/acc")
+        assert (row["n"], row["mean"]) == (1, pytest.approx(0.85))
+        assert math.isnan(row["low"])
+        assert "step: seed 1 was run more than once, and counts once, with the mean" in comparison.notes
+
+    def test_diverged_runs_are_counted(self):
+        went_on = a_run(seed=2)
+        went_on.divergence = {"step": 3}
+        runs = [a_run(seed=1), went_on, a_run(seed=3, status="diverged"), a_run(seed=4, status="failed")]
+        comparison = compare("digits", groups_of(*runs))
+        row = comparison.row(comparison.groups[0], "diverged")
+        assert (row["mean"], row["n"]) == (pytest.approx(2 / 3), 3)
+        assert any("2 of 4 diverged" in note for note in comparison.notes)
+
+    def test_all_failed(self):
+        runs = [a_run(schedule, seed, status="failed") for schedule in ("constant", "cosine") for seed in (1, 2)]
+        comparison = compare("digits", groups_of(*runs))
+        assert comparison.notes[:2] == ["constant: no run completed", "cosine: no run completed"]
+        assert comparison.row(comparison.groups[1], "test/acc")["verdict"] == "not tested"
+
+    def test_runs_of_different_length_and_code_are_said(self):
+        short, long = a_run("constant"), a_run("cosine", epochs=5)
+        short.total_steps, long.total_steps, long.code = 30, 50, "other"
+        notes = compare("digits", groups_of(short, long)).notes
+        assert "runs of different lengths: 30, 50 steps" in notes
+        assert "the runs are of different versions of the code" in notes
+
+    def test_curves_of_nothing_but_nan(self):
+        broken = a_run("cosine", seed=1)
+        broken.epochs = [dict.fromkeys(row) | {"epoch": row["epoch"]} for row in broken.epochs]
+        broken.final = dict.fromkeys(broken.final)
+        comparison = compare("digits", groups_of(a_run("constant"), broken))
+        rows = comparison.table.loc["cosine"].drop("diverged")
+        assert rows["n"].sum() == 0
+        assert rows["mean"].isna().all()
+
+
+def test_the_tests_of_one_measure_are_corrected_together():
+    comparison = compare("digits", many({"constant": 0, "step": 0.004, "cosine": 0.003, "linear": 0.002}))
+    tests = comparison.table[comparison.table["measure"] == "test/acc"].iloc[1:]
+    assert isinstance(tests, pd.DataFrame)
+    lowest = tests["p"].idxmin()
+    assert tests.loc[lowest, "p Holm"] == pytest.approx(min(1, 3 * tests.loc[lowest, "p"]))

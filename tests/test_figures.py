@@ -13,12 +13,12 @@ def drawn(monkeypatch) -> list[Figure]:
     """The figures that are drawn, laid out as in the file."""
     kept: list[Figure] = []
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, form: str) -> bytes:
         figure.savefig("/dev/null", format="png", dpi=50)
         kept.append(figure)
         return b""
 
-    monkeypatch.setattr(figures, "_png", keep)
+    monkeypatch.setattr(figures, "_file", keep)
     return kept
 
 
@@ -39,6 +39,27 @@ def test_the_legend_fits_into_the_figure(drawn, count, key):
     assert taken.x1 <= room.x1
     assert room.y0 <= taken.y0
     assert all(axes.get_window_extent().height > 100 for axes in figure.axes)
+
+
+@pytest.mark.parametrize(("columns", "width"), [(1, 3.35), (2, 6.9)])
+def test_fits_the_columns_of_a_paper(drawn, columns, width):
+    (groups,) = group([a_run(), a_run("cosine"), a_run("exponential"), a_run("constant")]).values()
+    comparison_figure(groups, "title", columns=columns)
+    (figure,) = drawn
+    assert figure.get_figwidth() == width
+    assert all(axes.get_tightbbox().x1 <= figure.bbox.x1 + 1 for axes in figure.axes)
+    assert all(axes.get_window_extent().height > 40 for axes in figure.axes)
+    assert not figure.get_suptitle()
+
+
+def test_fonts_are_in_the_file_and_the_file_is_the_same_again():
+    (groups,) = group([a_run(), a_run("cosine")]).values()
+    pdf, svg = (comparison_figure(groups, "title", form, 1) for form in ("pdf", "svg"))
+    assert pdf.startswith(b"%PDF")
+    assert b"/FontFile2" in pdf  # an embedded TrueType font
+    assert b"/Type3" not in pdf
+    assert b"<text" not in svg  # outlines, which need no font
+    assert (pdf, svg) == tuple(comparison_figure(groups, "title", form, 1) for form in ("pdf", "svg"))
 
 
 def test_groups_differ_in_colour_or_marker():

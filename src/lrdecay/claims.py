@@ -134,9 +134,14 @@ def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
 
 def _made(kind: Any, values: Any, where: str) -> Any:
     fields = dataclasses.fields(kind)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: must be mappings")
+    known = {f.name for f in fields}
     needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
-    if not isinstance(values, dict) or not needed <= set(values) <= {f.name for f in fields}:
-        raise ConfigError(f"{where}: must have {', '.join(sorted(needed))}, and of its keys only those there are")
+    for key in sorted(needed - values.keys()):
+        raise ConfigError(f"{where}.{key}: must be given")
+    for key in sorted(values.keys() - known):
+        raise ConfigError(f"{where}.{key}: must be one of {', '.join(sorted(known - {'name', 'folders'}))}")
     return kind(**values)
 
 

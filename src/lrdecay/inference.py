@@ -63,11 +63,11 @@ def bootstrap(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tup
 
     NaN where there are fewer than `BOOTSTRAP_FROM` values, or all are equal.
     """
-    from scipy import stats
-
     values = _finite(values)
     if len(values) < BOOTSTRAP_FROM or np.ptp(values) == 0:
         return math.nan, math.nan
+    from scipy import stats  # takes long to import
+
     ends = stats.bootstrap((values,), np.mean, confidence_level=level, rng=0).confidence_interval
     return float(ends.low), float(ends.high)
 
@@ -88,7 +88,7 @@ def difference(values: Mapping[int, float], baseline: Mapping[int, float], level
     if len(common) < 2 <= min(len(values), len(baseline)):
         sides = np.array(list(values.values())), np.array(list(baseline.values()))
         mean, n = float(sides[0].mean() - sides[1].mean()), min(map(len, sides))
-        if all(np.ptp(side) == 0 for side in sides):
+        if any(np.ptp(side) == 0 for side in sides):  # Welch needs the spread of both
             return Difference(mean, math.nan, math.nan, n, math.nan, False)
         from scipy import stats  # takes long to import
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrdecay.compare import Comparison, Group, compare, group, tune
+from lrdecay.compare import Comparison, Group, compare, group, tune, validates
 from lrdecay.errors import ConfigError
 from lrdecay.figures import comparison_figure
 from lrdecay.inference import interval
@@ -20,6 +20,7 @@ from lrdecay.measures import MEASURES
 from lrdecay.page import page
 from lrdecay.record import Record, write_atomically
 
+MOST_DRAWN = 16
 FORMATS = ("png", "pdf", "svg")
 SHOWN = ("val/acc", "val/loss", "test/acc")
 JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
@@ -68,7 +69,7 @@ def report(
             for form in formats:
                 for width in (None, *columns):
                     name = f"comparison{of}.{form}" if width is None else f"comparison{of}-{width}column.{form}"
-                    files[output / name] = comparison_figure(comparison.groups, comparison.title, form, width)
+                    files[output / name] = comparison_figure(*_drawn(comparison), form, width)
         files[output / f"report{of}.html"] = page(
             comparison, headline(comparison), intro(comparison), verdicts(comparison)
         ).encode()
@@ -83,6 +84,15 @@ def _comparison(data: str, groups: list[Group], baseline: str | None, tuned_over
     chosen, notes = tune(groups, tuned_over)
     tried = f"each group at its best {', '.join(tuned_over)} of those tried, by validation"
     return compare(data, chosen, baseline, [tried, *notes])
+
+
+def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
+    """As many groups as a figure can show, and its title."""
+    if len(comparison.groups) <= MOST_DRAWN:
+        return comparison.groups, comparison.title
+    best = {g.label for g in sorted(comparison.groups, key=validates, reverse=True)[:MOST_DRAWN]}
+    title = f"{comparison.title}, of which the {MOST_DRAWN} that validate best"
+    return [g for g in comparison.groups if g.label in best], title
 
 
 def table(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> Table:
@@ -145,12 +155,14 @@ def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
     said: dict[str, dict[str, list[str]]] = {}
     for name in JUDGED if comparison.tested else ():
         by_word: dict[str, list[str]] = {}
-        for g in comparison.tested:
-            row, measure = comparison.row(g, name), MEASURES[name]
+        measure = MEASURES[name]
+        rows = [(g, comparison.row(g, name)) for g in comparison.tested]
+        for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
             ends = (measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
             points = " points" if measure.unit == "accuracy" else ""
             numbers = f" {measure.difference(row['difference'])}{points} ({' to '.join(ends)})"
             by_word.setdefault(row["verdict"], []).append(g.name + numbers * (row["verdict"] != "not tested"))
+        by_word.get("worse", []).reverse()  # those that differ most come first
         said[name] = {word: _some(by_word[word]) for word in VERDICTS if word in by_word}
     return said
 
@@ -168,7 +180,7 @@ def _lines(comparison: Comparison) -> list[str]:
     return lines + [f"note: {note}" for note in comparison.notes]
 
 
-MOST = 8
+MOST = 6
 """Groups that a line names."""
 VERDICTS = ("better", "worse", "no difference shown", "not tested")
 

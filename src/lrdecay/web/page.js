@@ -2,12 +2,12 @@
 // What is here comes from records, which may be anybody's: text goes into the page as text, and into Plotly escaped.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const MOST = 12; // groups drawn at first
+const MOST = 12; // groups drawn at first, the best
 const state = { sort: { groups: null, runs: null }, words: [], hidden: new Set() };
-data.groups.forEach((group, index) => {
-  group.index = index;
-  if (index >= MOST) state.hidden.add(index);
-});
+data.groups.forEach((group, index) => { group.index = index; });
+const first = data.measures[data.shown[0]].better === "higher" ? -1 : 1;
+const value = (group) => first * (group.measures[data.shown[0]].mean ?? -first * Infinity);
+for (const group of [...data.groups].sort((a, b) => value(a) - value(b)).slice(MOST)) state.hidden.add(group.index);
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -271,7 +271,7 @@ function drawLegend() {
 function drawSeeds() {
   const name = byId("measure").value;
   const measure = data.measures[name];
-  const groups = found();
+  const groups = drawn();
   const { ink } = theme();
   const traces = groups.flatMap((group) => {
     const has = group.measures[name];
@@ -286,8 +286,8 @@ function drawSeeds() {
     ];
   });
   const x = { title: { text: `${name}, ${measure.meaning}` }, tickformat: measure.unit === "accuracy" ? ".2~%" : "" };
-  const y = { autorange: "reversed", type: "category" };
-  const height = 90 + 26 * Math.max(groups.length, 2);
+  const y = { range: [groups.length - 0.5, -0.5], type: "category" };
+  const height = 70 + 26 * Math.max(groups.length, 2);
   Plotly.react("seedplot", traces, layout("", x, y, { height, margin: { l: 52, r: 10, t: 10, b: 42 } }), CONFIG);
 }
 

@@ -1,0 +1,224 @@
+"""Verdicts on claims, from made-up records whose truth is known, and from real runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, a_run, run_program
+
+from lrdecay.claims import Claim, Part, judge, names, read_claim
+from lrdecay.errors import ConfigError
+from lrdecay.findings import markdown
+from lrdecay.record import Record
+
+CONF = ROOT / "conf"
+
+
+def claim(*parts: Part, **more) -> Claim:
+    own = {"name": "c", "says": "Something.", "source": "somebody", "supported": "so", "refuted": "not so"}
+    own |= {"baseline": "constant"} if parts else {}
+    return Claim(folders=[Path("outputs")], parts=list(parts), **own | more)
+
+
+def runs(effects: dict[str, float], seeds=6, noise=0.0005, **settings) -> list[Record]:
+    rng = np.random.default_rng(len(effects))
+    of_seed = rng.normal(0, 0.01, seeds)
+    return [
+        a_run(schedule, seed, 0.9 + effect + of_seed[seed] + rng.normal(0, noise), **settings)
+        for schedule, effect in effects.items()
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expect", "margin", "effect", "word"),
+    [
+        ("better", 0, 0.01, "supported"),
+        ("better", 0, -0.01, "refuted"),
+        ("better", 0, 0, "inconclusive"),
+        ("worse", 0, -0.01, "supported"),
+        ("worse", 0, 0.01, "refuted"),
+        ("not worse", 0.005, 0, "supported"),
+        ("not worse", 0.005, 0.02, "supported"),
+        ("not worse", 0.005, -0.005, "inconclusive"),
+        ("not worse", 0.005, -0.02, "refuted"),
+        ("same", 0.005, 0, "supported"),
+        ("same", 0.005, 0.02, "refuted"),
+        ("same", 0.005, -0.02, "refuted"),
+        ("same", 0.0001, 0, "inconclusive"),
+    ],
+)
+def test_the_verdict_is_the_planted_truth(expect, margin, effect, word):
+    part = Part(["cosine"], ["test/acc"], expect, margin)
+    assert judge(claim(part), runs({"constant": 0, "cosine": effect})).word == word
+
+
+def test_one_refuted_part_refutes_and_one_open_part_leaves_it_open():
+    part = Part(["cosine", "step"], ["test/acc"], "better")
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": -0.01})).word == "refuted"
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0})).word == "inconclusive"
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0.01})).word == "supported"
+
+
+def test_a_lower_loss_is_a_gain():
+    records = runs({"constant": 0, "cosine": 0})
+    for run in records:
+        run.final["val/loss"] = 0.5 - run.final["test/acc"] / 10 - 0.1 * (run.choices["schedule"] == "cosine")
+    (finding,) = judge(claim(Part(["cosine"], ["val/loss"], "better")), records).findings
+    assert finding.word == "supported"
+    assert 0 < finding.found.low < 0.1 < finding.found.high
+
+
+def test_the_more_is_compared_the_wider_are_the_intervals():
+    records = runs({"constant": 0, "cosine": 0, "step": 0})
+    one = judge(claim(Part(["cosine"], ["test/acc"], "better")), records)
+    two = judge(claim(Part(["cosine", "step"], ["test/acc"], "better")), records)
+    assert (one.level, two.level) == (0.95, 0.975)
+    assert two.findings[0].found.high > one.findings[0].found.high
+
+
+def test_nothing_is_concluded_from_one_seed_or_from_failures():
+    part = Part(["cosine"], ["test/acc"], "better")
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.1}, seeds=1)).word == "inconclusive"
+    verdict = judge(claim(part), runs({"constant": 0}) + runs({"cosine": 0.1}, status="failed"))
+    assert verdict.word == "inconclusive"
+    assert verdict.notes == ["cosine: 0 of 6 (6 failed) completed"]
+
+
+def test_a_group_that_always_diverges_is_worse():
+    records = runs({"constant": 0}) + runs({"cosine": 0}, status="diverged")
+    assert judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).word == "supported"
+    assert judge(claim(Part(["cosine"], ["test/acc"], "not worse", 0.1)), records).word == "refuted"
+
+
+def at_rates(schedule: str, accuracies: dict[float, float], **settings) -> list[Record]:
+    records = []
+    for lr, accuracy in accuracies.items():
+        several = runs({schedule: accuracy - 0.9}, **settings)
+        for run in several:
+            run.config["optimizer"]["lr"] = lr
+        records += several
+    return records
+
+
+def test_each_at_its_own_best_rate():
+    records = at_rates("constant", {0.1: 0.8, 0.3: 0.9}) + at_rates("cosine", {0.1: 0.92, 0.3: 0.7})
+    part = Part(["cosine"], ["test/acc"], "better")
+    verdict = judge(claim(part, tuned_over="optimizer.lr"), records)
+    assert verdict.word == "supported"
+    assert verdict.findings[0].group == "cosine (lr=0.1)"
+    assert verdict.findings[0].found.mean == pytest.approx(0.02, abs=0.002)
+
+
+def test_the_range_of_rates_that_work():
+    records = at_rates("constant", {0.1: 0.7, 0.3: 0.9, 1: 0.6}) + at_rates("cosine", {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    part = Part(["cosine"], ["working values"], "better")
+    verdict = judge(claim(part, range_over="optimizer.lr", tolerance=0.05), records)
+    assert verdict.findings[0].found.mean == 2
+    assert verdict.word == "supported"
+    turned = judge(
+        claim(part, range_over="optimizer.lr", tolerance=0.05, baseline="cosine"),
+        [*at_rates("constant", {0.1: 0.9}), *at_rates("cosine", {0.1: 0.9}), *at_rates("cosine", {0.3: 0.9})],
+    )
+    assert turned.findings[0].found.mean == 0
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "word"),
+    [
+        ({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02}, "supported"),
+        ({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, "refuted"),
+        ({"a": 0.02, "b": 0}, {"a": 0, "b": 0.0004}, "inconclusive"),
+    ],
+)
+def test_which_is_best_depends_on_the_length(short, long, word):
+    records = []
+    for length, effects in ((1, short), (10, long)):
+        for run in runs(effects):
+            run.config["trainer"] = {"max_epochs": length}
+            records.append(run)
+    assert judge(claim(crossing="trainer.max_epochs"), records).word == word
+
+
+def test_groups_that_are_not_there_are_refused():
+    with pytest.raises(ConfigError, match=r"^claim c: linear must be one of its groups, which are constant, cosine$"):
+        judge(claim(Part(["linear"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0}))
+
+
+def test_two_data_sets_are_refused():
+    part = Part(["cosine"], ["test/acc"], "better")
+    with pytest.raises(ConfigError, match="must be of one data set, not digits, mnist"):
+        judge(claim(part), runs({"constant": 0, "cosine": 0}) + runs({"cosine": 0}, data="mnist"))
+
+
+@pytest.mark.parametrize("name", names(CONF))
+def test_every_claim_says_what_it_is_and_names_groups_that_its_sweep_has(name):
+    read = read_claim(CONF, name)
+    assert read.says.endswith(".")
+    assert all((read.source, read.supported, read.refuted))
+    assert read.parts or read.crossing
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "claim.parts=[{groups: [cosine], measures: [speed], expect: better}]",
+            "measures=speed: must be one of test/acc",
+        ),
+        ("claim.parts=[{groups: [cosine], measures: [test/acc], expect: nice}]", "expect=nice: must be one of better"),
+        ("claim.parts=[{groups: [cosine], measures: [test/acc], expect: same}]", "margin=0.0: must be above 0"),
+        ("claim.parts=[{groups: [cosine]}]", "parts.expect: must be given"),
+        ("~claim.says", "claim.says: must be given"),
+        ("+claim.proof=none", "claim.proof: must be one of baseline, crossing"),
+        ("claim.parts=[]", "must have parts and their baseline, or crossing"),
+        ("claim=null", "claim: must be a mapping"),
+    ],
+)
+def test_a_claim_that_is_none_is_refused(more, message):
+    with pytest.raises(ConfigError) as refused:
+        read_claim(CONF, "faster", [more])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_findings_as_markdown():
+    part = Part(["cosine"], ["test/acc"], "better")
+    text = markdown([judge(claim(part), runs({"constant": 0, "cosine": 0.01}))], "python scripts/claims.py")
+    assert "| Something. | somebody | **supported** | 1 supported |" in text
+    assert re.search(r"^- cosine better than constant in test/acc: gain \+\d\.\d\d points \(", text, re.MULTILINE)
+    assert "12 runs of 6 seeds on digits" in text
+
+
+def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
+    tiny = ["data=digits", "data.train_size=200", "data.val_size=100", "trainer.max_epochs=2", "name=tiny", "model=mlp"]
+    arguments = ["rate_too_high_or_low", *tiny, "--output", "findings.md"]
+    done = run_program("scripts/claims.py", *arguments, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert "A rate too high oscillates or fails to converge" in done.stdout
+    assert "lr=0.1 worse than lr=0.001 in test/acc: gain" in done.stdout
+    assert "25 runs of 5 seeds on digits" in done.stdout
+    findings = (tmp_path / "findings.md").read_text()
+    assert (tmp_path / "images/claims/rate_too_high_or_low.png").read_bytes().startswith(b"\x89PNG")
+    again = run_program("scripts/claims.py", *arguments, "--no-run", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    verdict = done.stdout[done.stdout.index("A rate too high") :]
+    assert again.stdout.strip() == verdict.strip()
+    assert (tmp_path / "findings.md").read_text().splitlines()[4:] == findings.splitlines()[4:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
+        (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
+        (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
+        (["faster", "data=nonsense"], "error: data=nonsense: must be one of auto"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, arguments, message):
+    done = run_program("scripts/claims.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1

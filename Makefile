@@ -16,13 +16,20 @@ help:  ## list the targets
 	$(BIN)/pip install --quiet --editable '.[dev,oracles,wandb,mlflow]'
 	touch $@
 
+# For the tests of the page, which are skipped, and say so, where there is no browser.
+.venv/browser: .venv/dev
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && timeout 600 apt-get install -qq --yes chromium >/dev/null; } || \
+		echo "no Chromium: install it to test the page in a browser too"
+	touch $@
+
 run: .venv/run  ## compare constant, step, exponential and cosine decay
 	$(BIN)/python train.py -m experiment=demo
 
-test: .venv/dev  ## every test that needs no GPU
+test: .venv/browser  ## every test that needs no GPU
 	$(BIN)/pytest -n auto -m 'not gpu'
 
-test-all: .venv/dev  ## every test
+test-all: .venv/browser  ## every test
 	$(BIN)/pytest -n auto
 
 lint: .venv/dev  ## ruff and mypy

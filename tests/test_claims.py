@@ -153,7 +153,7 @@ def test_two_data_sets_are_refused():
 
 
 @pytest.mark.parametrize("name", names(CONF))
-def test_every_claim_says_what_it_is_and_names_groups_that_its_sweep_has(name):
+def test_every_claim_says_what_it_is(name):
     read = read_claim(CONF, name)
     assert read.says.endswith(".")
     assert all((read.source, read.supported, read.refuted))

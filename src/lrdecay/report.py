@@ -60,6 +60,8 @@ def report(
         console.print(table(comparison, SHOWN if console.width >= 100 else SHOWN[:2]))
         for line in _lines(comparison):
             console.print(Text(line), soft_wrap=True)
+    if not comparisons:
+        return []
     output.mkdir(parents=True, exist_ok=True)
     files = {output / "comparison.csv": comparison_csv(comparisons).encode()}
     for comparison in comparisons:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import a_run
+from scipy import stats
 
 from lrdecay.compare import Group, compare, find_baselines, group, matching, tune
 from lrdecay.errors import ConfigError
@@ -172,16 +173,35 @@ class TestComparison:
         step = comparison.row(comparison.groups[1], "test/acc")
         assert step["difference low"] < 0.02 < step["difference high"]
 
-    def test_verdicts_are_right_over_a_thousand_draws(self):
+    def test_intervals_cover_and_verdicts_are_right_over_a_thousand_draws(self):
         rng = np.random.default_rng(1)
-        words = {"step": [], "cosine": []}
-        for _ in range(300):  # a thousand of the difference itself are drawn in test_inference.py
-            comparison = compare("digits", many({"constant": 0, "step": 0.01, "cosine": 0}, noise=0.002, rng=rng))
+        rows: dict[str, list] = {"step": [], "cosine": []}
+        for _ in range(1000):
+            comparison = compare("digits", many({"constant": 0, "step": 0.01, "cosine": 0}, rng=rng))
             for g in comparison.tested:
-                words[g.label].append(comparison.row(g, "test/acc")["verdict"])
+                rows[g.label].append(comparison.row(g, "test/acc"))
+        for label, effect in (("step", 0.01), ("cosine", 0)):
+            covered = sum(row["difference low"] <= effect <= row["difference high"] for row in rows[label])
+            low, high = stats.binom.interval(0.9999, 1000, 0.95)
+            assert low <= covered <= high
+        words = {label: [row["verdict"] for row in several] for label, several in rows.items()}
         assert words["step"].count("worse") == 0
-        assert words["step"].count("better") > 0.9 * 300
-        assert words["cosine"].count("no difference shown") > 0.92 * 300
+        assert words["step"].count("better") > 900
+        assert words["cosine"].count("no difference shown") > 930  # with Holm and one true difference: 950 expected
+
+    def test_unequal_seeds_are_paired_where_they_can_be(self):
+        rng = np.random.default_rng(3)
+        of_seed = rng.normal(0, 0.05, 20)
+        seeds = {"constant": range(8), "step": range(3, 11), "cosine": range(12, 20)}
+        effects = {"constant": 0, "step": 0.02, "cosine": 0.02}
+        comparison = compare("digits", groups_of(*[
+            a_run(schedule, seed, 0.8 + effects[schedule] + of_seed[seed] + rng.normal(0, 0.001))
+            for schedule in seeds for seed in seeds[schedule]
+        ]))  # fmt: skip
+        rows = [comparison.row(g, "test/acc") for g in comparison.tested]
+        assert [(row["pairs"], row["paired"]) for row in rows] == [(5, True), (8, False)]
+        assert [row["verdict"] for row in rows] == ["better", "no difference shown"]
+        assert all(row["difference low"] < 0.02 < row["difference high"] for row in rows)
 
     def test_a_lower_loss_is_better(self):
         runs = [a_run(schedule, seed) for schedule in ("constant", "cosine") for seed in range(5)]

@@ -96,13 +96,13 @@ def test_csv_holds_the_numbers(grid, tmp_path):
 
 def test_another_baseline(grid, tmp_path):
     done = compare("grid", "--baseline", "constant lr=0.1", cwd=tmp_path)
-    assert "are better than constant lr=0.1 in test accuracy" in done.stdout
+    assert "Against constant lr=0.1: " in done.stdout
     assert set(rows(grid)["baseline"].dropna()) == {"constant lr=0.1"}
 
 
 def test_each_at_its_own_best_rate(grid, tmp_path):
     done = compare("grid", "--tuned-over", "optimizer.lr", cwd=tmp_path)
-    assert "cosine (lr=0.3) is better than constant (lr=0.3) in test accuracy" in done.stdout
+    assert "Against constant (lr=0.3): cosine (lr=0.3) is better in test accuracy; " in done.stdout
     assert "note: each group at its best optimizer.lr of those tried, by validation" in done.stdout
     assert list(rows(grid).index) == ["constant (lr=0.3)", "cosine (lr=0.3)"]
 

@@ -87,7 +87,7 @@ def test_the_verdict_is_first_and_true(show, three):
     page = show(three)
     assert page.locator("main > *").first.get_attribute("id") == "verdict"
     verdict = page.locator("#verdict").inner_text()
-    assert verdict.startswith("step is better; cosine is worse than constant in test accuracy")
+    assert verdict.startswith("Against constant: step is better and cosine is worse in test accuracy; ")
     assert re.search(r"better: step \+\d\.\d\d points \(\+", verdict)
 
 

@@ -115,19 +115,21 @@ def table(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> Table:
 
 
 def headline(comparison: Comparison) -> str:
-    """The answer in one sentence: which groups have the better test accuracy, or validation accuracy without a test."""
+    """The answer in one sentence: which groups end with the better accuracy, and which with the better loss."""
     if not comparison.tested:
         return "Nothing to compare: there is one group" if len(comparison.groups) == 1 else "Nothing to compare with"
-    tested = comparison.tested
-    name = "test/acc" if any(comparison.row(g, "test/acc")["n"] for g in tested) else "val/acc"
-    words = {word: [g.name for g in tested if comparison.row(g, name)["verdict"] == word] for word in VERDICTS}
-    aspect, against = MEASURES[name].aspect, _against(comparison)
-    parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if words[word]]
-    if parts:
-        return f"{'; '.join(parts)} than {against} in {aspect}"
-    if words["no difference shown"]:
-        return f"No difference from {against} shown in {aspect}"
-    return f"Nothing tested against {against} in {aspect}: that takes two seeds that both have completed"
+    measured = any(comparison.row(g, "test/acc")["n"] for g in comparison.tested)
+    clauses = [_clause(comparison, name) for name in ("test/acc" if measured else "val/acc", "val/loss")]
+    return f"Against {_against(comparison)}: {'; '.join(clauses)}"
+
+
+def _clause(comparison: Comparison, name: str) -> str:
+    words: dict[str, list[str]] = {}
+    for g in comparison.tested:
+        words.setdefault(comparison.row(g, name)["verdict"], []).append(g.name)
+    parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if word in words]
+    otherwise = "no difference shown" if "no difference shown" in words else "nothing tested, which takes two seeds,"
+    return f"{' and '.join(parts) or otherwise} in {MEASURES[name].aspect}"
 
 
 def intro(comparison: Comparison) -> str:

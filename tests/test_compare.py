@@ -79,6 +79,14 @@ class TestBaseline:
         assert baselines["cosine lr=0.3"].label == "constant lr=0.3"
         assert baselines["constant lr=0.3"].label == "constant lr=0.3"
 
+    def test_of_several_it_is_the_one_that_fits_what_the_group_has(self):
+        free = a_run("constant", warmup=5)
+        free.choices["optimizer"] = "schedule_free_sgd"
+        groups = groups_of(a_run("constant", warmup=0), free, a_run("cosine"))
+        baselines, notes = find_baselines(groups)
+        assert baselines["cosine sgd"].label == "constant sgd warmup=0"
+        assert notes == []
+
     def test_a_rate_without_one_is_said(self):
         groups = groups_of(*[at_rate("constant", lr) for lr in (0.1, 0.3)], at_rate("cosine", 0.5))
         baselines, notes = find_baselines(groups)

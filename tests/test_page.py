@@ -181,8 +181,14 @@ def test_is_printed_on_white(show, three, tmp_path):
     page = show(three, color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    ends = "[...document.querySelectorAll('.js-plotly-plot .main-svg')].map((svg) => svg.getBoundingClientRect().right)"
+    before = page.evaluate(f"Math.max(...{ends}) - document.querySelector('main').getBoundingClientRect().left")
+    assert before <= 721  # the width of a sheet, 45rem
     pdf = page.pdf(path=tmp_path / "report.pdf")
     assert pdf.startswith(b"%PDF")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    page.wait_for_function(f"Math.max(...{ends}) > 1200")
 
 
 def test_two_swept_keys_are_a_heat_map(show, tmp_path):

@@ -244,7 +244,8 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
     keys = {key for g in candidates for key in g.differs if len({repr(c.differs.get(key)) for c in candidates}) > 1}
     baselines = {}
     for g in groups:
-        same = [c for c in candidates if all(c.differs.get(key) == g.differs.get(key) for key in keys)]
+        own = keys & g.differs.keys()  # the warm-up of two constant rates says nothing of a schedule without one
+        same = [c for c in candidates if all(c.differs.get(key) == g.differs[key] for key in own)]
         if g in candidates:
             baselines[g.label] = g
         elif len(same) == 1:

@@ -154,7 +154,7 @@ function theme() {
 }
 
 function isDark() {
-  return matchMedia("(prefers-color-scheme: dark)").matches && !document.documentElement.classList.contains("light");
+  return matchMedia("(prefers-color-scheme: dark)").matches && !onPaper();
 }
 
 function colourOf(group) {
@@ -183,6 +183,15 @@ function layout(title, xaxis, yaxis, more = {}) {
 }
 
 const CONFIG = { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg" } };
+
+const onPaper = () => document.documentElement.classList.contains("paper");
+
+function plot(id, traces, shape) {
+  const box = byId(id);
+  // Plotly fits a plot to its place a moment later, which is too late for the printer.
+  const fixed = onPaper() ? { width: box.clientWidth, height: shape.height ?? box.clientHeight, autosize: false } : {};
+  Plotly.react(box, traces, { ...shape, ...fixed }, CONFIG);
+}
 
 function smooth(values) {
   const weight = Number(byId("smoothing").value);
@@ -238,11 +247,11 @@ function drawCurves() {
   const log = byId("log").checked ? "log" : "linear";
   const x = { title: { text: "epoch" } };
   const losses = { type: log, exponentformat: "power", ...range(log, "loss") };
-  Plotly.react("loss", curves("loss"), layout("loss", x, losses), CONFIG);
+  plot("loss", curves("loss"), layout("loss", x, losses));
   const accuracies = { tickformat: ".2~%", range: data.accuracies };
-  Plotly.react("acc", curves("acc"), layout("accuracy", x, accuracies), CONFIG);
+  plot("acc", curves("acc"), layout("accuracy", x, accuracies));
   const lograte = byId("lograte").checked ? { type: "log" } : { rangemode: "tozero" };
-  Plotly.react("lr", rates(), layout("learning rate", x, { ...lograte, exponentformat: "power" }), CONFIG);
+  plot("lr", rates(), layout("learning rate", x, { ...lograte, exponentformat: "power" }));
 }
 
 // Around the means: on a logarithmic axis a band that reaches below 0 would have no end.
@@ -288,7 +297,7 @@ function drawSeeds() {
   const x = { title: { text: `${name}, ${measure.meaning}` }, tickformat: measure.unit === "accuracy" ? ".2~%" : "" };
   const y = { range: [groups.length - 0.5, -0.5], type: "category" };
   const height = 70 + 26 * Math.max(groups.length, 2);
-  Plotly.react("seedplot", traces, layout("", x, y, { height, margin: { l: 52, r: 10, t: 10, b: 42 } }), CONFIG);
+  plot("seedplot", traces, layout("", x, y, { height, margin: { l: 52, r: 10, t: 10, b: 42 } }));
 }
 
 function ordered(values) {
@@ -306,8 +315,8 @@ function drawKeys() {
 function colours(measure, values) {
   // The best has the bright end; a few that went wrong must not push all others together.
   const sorted = [...values].sort((a, b) => a - b);
-  const tenth = Math.floor(0.1 * (sorted.length - 1));
-  const [low, high] = measure.better === "higher" ? [sorted[tenth], sorted.at(-1)] : [sorted[0], sorted.at(-1 - tenth)];
+  const quarter = Math.floor(0.25 * (sorted.length - 1));
+  const [low, high] = measure.better === "higher" ? [sorted[quarter], sorted.at(-1)] : [sorted[0], sorted.at(-1 - quarter)];
   return { colorscale: "Cividis", reversescale: measure.better === "lower", low, high };
 }
 
@@ -324,7 +333,7 @@ function heatmap(groups, name) {
   };
   const category = (key) => ({ type: "category", title: { text: escaped(key) } });
   const height = 130 + 32 * down.values.length;
-  Plotly.react("keys", [trace], layout(`mean ${name}`, category(across.key), category(down.key), { height }), CONFIG);
+  plot("keys", [trace], layout(`mean ${name}`, category(across.key), category(down.key), { height }));
 }
 
 function parallel(groups, name) {
@@ -342,7 +351,7 @@ function parallel(groups, name) {
   const { ink } = theme();
   const font = { color: ink, size: 12 };
   const trace = { type: "parcoords", dimensions, line, labelfont: font, tickfont: font, rangefont: font };
-  Plotly.react("keys", [trace], layout("", {}, {}, { height: 420, margin: { l: 90, r: 60, t: 60, b: 30 } }), CONFIG);
+  plot("keys", [trace], layout("", {}, {}, { height: 420, margin: { l: 90, r: 60, t: 60, b: 30 } }));
 }
 
 function drawVerdict() {
@@ -363,6 +372,12 @@ function drawPlots() {
   drawCurves();
   drawSeeds();
   drawKeys();
+}
+
+function turnTo(paper) {
+  document.documentElement.classList.toggle("paper", paper);
+  drawPlots();
+  drawLegend();
 }
 
 function draw() {
@@ -386,7 +401,7 @@ byId("filter").addEventListener("input", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 // Paper is white.
-addEventListener("beforeprint", () => { document.documentElement.classList.add("light"); drawPlots(); });
-addEventListener("afterprint", () => { document.documentElement.classList.remove("light"); drawPlots(); });
+addEventListener("beforeprint", () => turnTo(true));
+addEventListener("afterprint", () => turnTo(false));
 drawVerdict();
 draw();

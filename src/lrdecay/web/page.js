@@ -189,7 +189,7 @@ const onPaper = () => document.documentElement.classList.contains("paper");
 function plot(id, traces, shape) {
   const box = byId(id);
   // Plotly fits a plot to its place a moment later, which is too late for the printer.
-  const fixed = onPaper() ? { width: box.clientWidth, height: shape.height ?? box.clientHeight, autosize: false } : {};
+  const fixed = onPaper() ? { width: box.clientWidth, height: shape.height ?? box.clientHeight, autosize: false } : { autosize: true };
   Plotly.react(box, traces, { ...shape, ...fixed }, CONFIG);
 }
 

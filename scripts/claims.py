@@ -7,16 +7,18 @@ python scripts/claims.py faster data=digits name=faster-digits trainer.max_epoch
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from lrdecay.claims import Claim, Verdict, judge, names, read_claim
+from lrdecay.claims import Claim, names, read_claim
 from lrdecay.compare import load
 from lrdecay.console import relative
 from lrdecay.errors import ConfigError
 from lrdecay.figures import gains_figure
 from lrdecay.findings import cost, markdown, sentence
+from lrdecay.judgement import Verdict, judge
 from lrdecay.messages import one_line_errors
 from lrdecay.record import write_atomically
 
@@ -37,8 +39,9 @@ def main() -> None:
     if arguments.output.suffix != ".md" or arguments.output.is_dir():
         raise ConfigError(f"--output={arguments.output}: must be a file that ends in .md")
     claims = [read_claim(ROOT / "conf", name, overrides) for name in chosen or names(ROOT / "conf")]
+    check(claims, overrides)
     if not arguments.no_run:
-        run(claims, overrides)
+        run(claims)
     verdicts, problems = [], []
     for claim in claims:
         records, broken = load(claim.folders)
@@ -46,27 +49,43 @@ def main() -> None:
         if not records:
             problems.append(f"claim {claim.name}: no runs in {', '.join(relative(path) for path in claim.folders)}")
             continue
-        verdicts.append(judge(claim, records))
-        show(verdicts[-1])
+        try:
+            verdicts.append(judge(claim, records))
+        except ConfigError as error:
+            problems.append(f"claim {claim.name}: {error}")
+        else:
+            show(verdicts[-1])
     if verdicts:
-        write(verdicts, arguments.output, ["python", "scripts/claims.py", *sys.argv[1:]])
+        write(verdicts, arguments.output, shlex.join(["python", "scripts/claims.py", *sys.argv[1:]]))
     if problems:
         sys.exit("\n".join(f"error: {problem}" for problem in dict.fromkeys(problems)))
 
 
-def run(claims: list[Claim], overrides: list[str]) -> None:
+def check(claims: list[Claim], overrides: list[str]) -> None:
+    """Refuses overrides whose runs would get between those of others."""
+    if not overrides:
+        return
+    if not any(word.startswith("name=") for word in overrides):
+        raise ConfigError(f"{overrides[0]}: must come with name=, so that these runs have a folder of their own")
+    if len(claims) != 1 or claims[0].folders != [claims[0].own]:
+        raise ConfigError(f"{overrides[0]}: must be for one claim, which reads one sweep")
+
+
+def run(claims: list[Claim]) -> None:
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too."""
-    owners = {claim.folders[0]: claim for claim in claims}
-    for name in names(ROOT / "conf"):
-        claim = read_claim(ROOT / "conf", name, overrides)
-        if claim.folders[0] not in owners and any(claim.folders[0] in other.folders for other in claims):
-            owners[claim.folders[0]] = claim
-    for claim in owners.values():
-        words = ["-m", f"experiment=claims/{claim.name}", "hydra/launcher=parallel", *overrides]
-        print(f"python train.py {' '.join(words)}", flush=True)
+    folders = dict.fromkeys(folder for claim in claims for folder in claim.folders)
+    owners = {claim.own: claim for claim in claims}
+    if folders.keys() - owners.keys():
+        owners = {claim.own: claim for claim in (read_claim(ROOT / "conf", name) for name in names(ROOT / "conf"))}
+    for folder in folders:
+        if folder not in owners:
+            raise ConfigError(f"{folder.name}: must be the sweep of a claim, and is that of none")
+        claim = owners[folder]
+        words = ["-m", f"experiment=claims/{claim.name}", "hydra/launcher=parallel", *claim.overrides]
+        print(shlex.join(["python", "train.py", *words]), flush=True)
         status = subprocess.run([sys.executable, ROOT / "train.py", *words], check=False).returncode
         if status in INTERRUPTED:
-            sys.exit(abs(status) if status > 0 else 128 - status)
+            sys.exit(status if status > 0 else 128 - status)
         if status:  # a run that failed or diverged is part of the evidence, and counted as such
             print(f"warning: not every run of claims/{claim.name} completed", file=sys.stderr)
 
@@ -79,7 +98,7 @@ def show(verdict: Verdict) -> None:
         print(f"  {line}")
 
 
-def write(verdicts: list[Verdict], output: Path, command: list[str]) -> None:
+def write(verdicts: list[Verdict], output: Path, command: str) -> None:
     folder = output.parent / "images" / "claims"
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
@@ -87,7 +106,7 @@ def write(verdicts: list[Verdict], output: Path, command: list[str]) -> None:
         file = folder / f"{verdict.claim.name}.png"
         write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))
         figures[verdict.claim.name] = file.relative_to(output.parent).as_posix()
-    write_atomically(output, markdown(verdicts, " ".join(command), figures).encode())
+    write_atomically(output, markdown(verdicts, command, figures).encode())
     print(f"\n{relative(output)}")
 
 

@@ -62,7 +62,7 @@ def main() -> None:
             [int(columns) for columns in arguments.columns],
         ):
             print(relative(file), flush=True)
-    if len(data := sorted({str(record.data) for record in records})) > 1:
+    if len(data := sorted({record.data for record in records if record.data is not None})) > 1:
         problems.append(f"runs on {len(data)} data sets ({', '.join(data)}): compared apart, never with each other")
     if problems:
         sys.exit("\n".join(f"error: {problem}" for problem in problems))

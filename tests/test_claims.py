@@ -1,15 +1,17 @@
 """Verdicts on claims, from made-up records whose truth is known, and from real runs."""
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, a_run, run_program
 
-from lrdecay.claims import Claim, Part, judge, names, read_claim
+from lrdecay.claims import Claim, Part, names, read_claim
 from lrdecay.errors import ConfigError
 from lrdecay.findings import markdown
+from lrdecay.judgement import judge
 from lrdecay.record import Record
 
 CONF = ROOT / "conf"
@@ -18,12 +20,12 @@ CONF = ROOT / "conf"
 def claim(*parts: Part, **more) -> Claim:
     own = {"name": "c", "says": "Something.", "source": "somebody", "supported": "so", "refuted": "not so"}
     own |= {"baseline": "constant"} if parts else {}
-    return Claim(folders=[Path("outputs")], parts=list(parts), **own | more)
+    return Claim(own=Path("outputs"), folders=[Path("outputs")], parts=list(parts), **own | more)
 
 
 def runs(effects: dict[str, float], seeds=6, noise=0.0005, **settings) -> list[Record]:
-    rng = np.random.default_rng(len(effects))
-    of_seed = rng.normal(0, 0.01, seeds)
+    of_seed = np.random.default_rng(0).normal(0, 0.01, seeds)
+    rng = np.random.default_rng(zlib.crc32(repr((effects, settings)).encode()))
     return [
         a_run(schedule, seed, 0.9 + effect + of_seed[seed] + rng.normal(0, noise), **settings)
         for schedule, effect in effects.items()
@@ -86,10 +88,30 @@ def test_nothing_is_concluded_from_one_seed_or_from_failures():
     assert verdict.notes == ["cosine: 0 of 6 (6 failed) completed"]
 
 
+@pytest.mark.parametrize("margin", [0.002, 0.01])
+def test_equal_pairs_prove_nothing(margin):
+    records = runs({"constant": 0, "cosine": 0}, noise=0)
+    (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "same", margin)), records).findings
+    assert (finding.word, finding.why) == ("inconclusive", "all pairs alike")
+
+
 def test_a_group_that_always_diverges_is_worse():
     records = runs({"constant": 0}) + runs({"cosine": 0}, status="diverged")
     assert judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).word == "supported"
     assert judge(claim(Part(["cosine"], ["test/acc"], "not worse", 0.1)), records).word == "refuted"
+    other = Part(["constant"], ["test/acc"], "better")
+    assert judge(claim(other, baseline="cosine"), records).word == "supported"
+
+
+def test_where_some_or_both_diverge_nothing_is_concluded():
+    some = runs({"constant": 0, "cosine": 0.1})
+    some[-1].status = "diverged"
+    both = runs({"constant": 0, "cosine": 0}, status="diverged")
+    crashed = runs({"constant": 0}) + runs({"cosine": 0}, status="failed")
+    crashed[-1].status = "diverged"
+    for records in (some, both, crashed):
+        assert judge(claim(Part(["cosine"], ["test/acc"], "better")), records).word == "inconclusive"
+        assert judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).word == "inconclusive"
 
 
 def at_rates(schedule: str, accuracies: dict[float, float], **settings) -> list[Record]:
@@ -111,38 +133,75 @@ def test_each_at_its_own_best_rate():
     assert verdict.findings[0].found.mean == pytest.approx(0.02, abs=0.002)
 
 
+RANGE = Part(["cosine"], ["working values"], "better")
+
+
+def ranged(constant: dict[float, float], cosine: dict[float, float]):
+    records = at_rates("constant", constant) + at_rates("cosine", cosine)
+    return judge(claim(RANGE, range_over="optimizer.lr", tolerance=0.05), records)
+
+
 def test_the_range_of_rates_that_work():
-    records = at_rates("constant", {0.1: 0.7, 0.3: 0.9, 1: 0.6}) + at_rates("cosine", {0.1: 0.9, 0.3: 0.9, 1: 0.9})
-    part = Part(["cosine"], ["working values"], "better")
-    verdict = judge(claim(part, range_over="optimizer.lr", tolerance=0.05), records)
+    verdict = ranged({0.1: 0.7, 0.3: 0.9, 1: 0.6}, {0.1: 0.9, 0.3: 0.9, 1: 0.9})
     assert verdict.findings[0].found.mean == 2
-    assert verdict.word == "supported"
-    turned = judge(
-        claim(part, range_over="optimizer.lr", tolerance=0.05, baseline="cosine"),
-        [*at_rates("constant", {0.1: 0.9}), *at_rates("cosine", {0.1: 0.9}), *at_rates("cosine", {0.3: 0.9})],
-    )
-    assert turned.findings[0].found.mean == 0
+    # Two in each of six pairs: no spread for t, and a sign test of 1/32.
+    assert verdict.word == "inconclusive"
+    records = at_rates("constant", {0.1: 0.7, 0.3: 0.9, 1: 0.6}) + at_rates("cosine", {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    spread = next(run for run in records if run.choices["schedule"] == "constant" and run.final["test/acc"] < 0.8)
+    spread.final["test/acc"] = 0.9
+    verdict = judge(claim(RANGE, range_over="optimizer.lr", tolerance=0.05), records)
+    assert (verdict.word, verdict.notes) == ("supported", [])
+
+
+def test_a_value_that_only_one_side_tried_does_not_count():
+    verdict = ranged({0.1: 0.9}, {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    assert verdict.findings[0].found.mean == 0
+    assert verdict.notes == ["cosine: 6 of 18 runs count, whose seed and value were tried for constant too"]
+
+
+def of_lengths(*effects: dict[str, float], seeds=6) -> list[Record]:
+    records = []
+    for length, several in enumerate(effects, start=1):
+        for run in runs(several, seeds):
+            run.config["trainer"] = {"max_epochs": length}
+            records.append(run)
+    return records
 
 
 @pytest.mark.parametrize(
-    ("short", "long", "word"),
+    ("effects", "word"),
     [
-        ({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02}, "supported"),
-        ({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, "refuted"),
-        ({"a": 0.02, "b": 0}, {"a": 0, "b": 0.0004}, "inconclusive"),
+        ([{"a": 0.02, "b": 0}, {"a": 0, "b": 0.02}], "supported"),
+        ([{"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}], "refuted"),
+        ([{"a": 0.02, "b": 0}, {"a": 0, "b": 0.0004}], "inconclusive"),
+        ([{"a": 0.0003, "b": 0}, {"a": 0.0003, "b": 0}], "inconclusive"),
+        ([{"a": 0.02, "b": 0, "c": 0}, {"a": 0, "b": 0.02, "c": 0}, {"a": 0.02, "b": 0, "c": 0}], "supported"),
     ],
 )
-def test_which_is_best_depends_on_the_length(short, long, word):
-    records = []
-    for length, effects in ((1, short), (10, long)):
-        for run in runs(effects):
-            run.config["trainer"] = {"max_epochs": length}
-            records.append(run)
-    assert judge(claim(crossing="trainer.max_epochs"), records).word == word
+def test_which_is_best_depends_on_the_length(effects, word):
+    assert judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects)).word == word
+
+
+def test_one_seed_shows_no_crossing():
+    records = of_lengths({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, seeds=1)
+    assert judge(claim(crossing="trainer.max_epochs"), records).word == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("effects", "message"),
+    [
+        ([{"a": 0, "b": 0}], "takes two groups and two values of it"),
+        ([{"a": 0}, {"a": 0}], "takes two groups and two values of it"),
+        ([{"a": 0, "b": 0}, {"a": 0}], "b must have completed runs at 2 too"),
+    ],
+)
+def test_a_crossing_takes_every_group_at_every_value(effects, message):
+    with pytest.raises(ConfigError, match=message):
+        judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects))
 
 
 def test_groups_that_are_not_there_are_refused():
-    with pytest.raises(ConfigError, match=r"^claim c: linear must be one of its groups, which are constant, cosine$"):
+    with pytest.raises(ConfigError, match=r"^linear must be one of its groups, which are constant, cosine$"):
         judge(claim(Part(["linear"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0}))
 
 
@@ -168,11 +227,21 @@ def test_every_claim_says_what_it_is(name):
             "measures=speed: must be one of test/acc",
         ),
         ("claim.parts=[{groups: [cosine], measures: [test/acc], expect: nice}]", "expect=nice: must be one of better"),
+        ("claim.parts=[{groups: [], measures: [test/acc], expect: better}]", "groups=[]: must be a list of texts"),
+        ("claim.parts=[{groups: [cosine], measures: test/acc, expect: better}]", "measures=test/acc: must be a list"),
+        ("claim.parts=null", "parts=None: must be a list of mappings"),
+        ("claim.says=null", "says=None: must be a text"),
+        ("+claim.sweeps=article", "sweeps=article: must be a list of texts"),
+        ("+claim.tuned_over=[a]", "tuned_over=['a']: must be a text or null"),
+        ("+claim.range_over=optimizer.lr", "measures=epochs to val/acc: must be one of working values"),
+        ("+claim.folders=[a]", "folders: must be one of baseline"),
+        ("seed=1,2", "its overrides must have one value each"),
         ("claim.parts=[{groups: [cosine], measures: [test/acc], expect: same}]", "margin=0.0: must be above 0"),
         ("claim.parts=[{groups: [cosine]}]", "parts.expect: must be given"),
         ("~claim.says", "claim.says: must be given"),
         ("+claim.proof=none", "claim.proof: must be one of baseline, crossing"),
-        ("claim.parts=[]", "must have parts and their baseline, or crossing"),
+        ("claim.parts=[]", "parts=[]: must be a list of mappings"),
+        ("~claim.parts", "must have parts and their baseline, or crossing"),
         ("claim=null", "claim: must be a mapping"),
     ],
 )
@@ -214,7 +283,10 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
         (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
         (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
-        (["faster", "data=nonsense"], "error: data=nonsense: must be one of auto"),
+        (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),
+        (["faster", "trainer.max_epochs=5"], "error: trainer.max_epochs=5: must come with name="),
+        (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
+        (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, arguments, message):

@@ -45,6 +45,11 @@ class TestGroups:
         names = labels(alone, both, a_run("cosine"))
         assert len(set(names)) == 3
 
+    def test_a_label_is_one_line_of_a_length_that_can_be_read(self):
+        for label in labels(a_run(what="x" * 20_000), a_run(what="a\nerror: b")):
+            assert len(label) < 80
+            assert "\n" not in label
+
     def test_data_sets_are_kept_apart(self):
         by_data = group([a_run(data="digits"), a_run(data="mnist"), a_run(data="mnist", seed=2)])
         assert {data: len(groups[0].runs) for data, groups in by_data.items()} == {"digits": 1, "mnist": 2}
@@ -81,17 +86,37 @@ class TestBaseline:
 
     def test_of_several_it_is_the_one_that_fits_what_the_group_has(self):
         free = a_run("constant", warmup=5)
-        free.choices["optimizer"] = "schedule_free_sgd"
-        groups = groups_of(a_run("constant", warmup=0), free, a_run("cosine"))
-        baselines, notes = find_baselines(groups)
+        free.choices["optimizer"], free.config["optimizer"]["kind"] = "schedule_free_sgd", "free"
+        others = [a_run("constant", warmup=0), a_run("cosine")]
+        for run in others:
+            run.config["optimizer"]["kind"] = "sgd"
+        baselines, notes = find_baselines(groups_of(free, *others))
         assert baselines["cosine sgd"].label == "constant sgd warmup=0"
         assert notes == []
+
+    def test_a_constant_rate_under_a_scale_is_none(self):
+        scaled = a_run("constant", scaled=True)
+        scaled.choices["scale"] = "plateau"
+        baselines, _ = find_baselines(groups_of(scaled, a_run("constant", scaled=False)))
+        assert {g.label for g in baselines.values()} == {"scaled=False"}
+
+    def test_of_constant_rates_alone_it_is_the_first_and_said(self):
+        baselines, (note,) = find_baselines(groups_of(at_rate("constant", 0.1), at_rate("constant", 0.3)))
+        assert baselines["lr=0.3"].label == "lr=0.1"
+        assert note.startswith("all runs are of a constant rate: the baseline is lr=0.1")
+
+    @pytest.mark.parametrize("name", ["", "lr"])
+    def test_words_that_name_nothing_or_everything_are_refused(self, name):
+        with pytest.raises(ConfigError, match="must be one of"):
+            find_baselines(grid(), name)
 
     def test_a_rate_without_one_is_said(self):
         groups = groups_of(*[at_rate("constant", lr) for lr in (0.1, 0.3)], at_rate("cosine", 0.5))
         baselines, notes = find_baselines(groups)
         assert "cosine lr=0.5" not in baselines
-        assert notes == ["without a baseline, since none of the same optimizer.lr was run: cosine lr=0.5"]
+        assert notes == [
+            "without a baseline, since none or several of constant lr=0.1, constant lr=0.3 fit: cosine lr=0.5"
+        ]
 
     @pytest.mark.parametrize("name", ["cosine", "cosine  ", "step γ=0.5", "step gamma=0.5", "gamma=0.5"])
     def test_can_be_named(self, name):
@@ -101,7 +126,7 @@ class TestBaseline:
 
     def test_one_that_is_not_there_is_refused_with_those_that_are(self):
         with pytest.raises(
-            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words of them$"
+            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words of some of them$"
         ):
             find_baselines(groups_of(a_run("constant"), a_run("cosine")), "linear")
 
@@ -124,7 +149,11 @@ class TestTuned:
         ]
         chosen, notes = tune(groups_of(*runs), ["optimizer.lr"])
         assert [g.name for g in chosen] == ["constant (lr=0.3)", "cosine (lr=1)"]
-        assert notes == ["cosine validates best at optimizer.lr=1, the highest that was tried"]
+        assert notes == [
+            "each group at its best optimizer.lr by val/acc; the 8 runs at other values, of which 0 did not complete, "
+            "are left out",
+            "cosine validates best at optimizer.lr=1, the highest that was tried",
+        ]
 
     def test_is_chosen_on_validation_whatever_the_test_says(self):
         runs = [at_rate("cosine", lr, accuracy=acc) for lr, acc in ((0.1, 0.8), (0.3, 0.9))]
@@ -151,7 +180,7 @@ class TestTuned:
         assert chosen.tuned == {"optimizer.lr": 0.1}
 
     def test_a_key_that_does_not_vary_is_refused(self):
-        with pytest.raises(ConfigError, match=r"^--tuned-over=schedule.gamma: must be a key that varies among .*: opt"):
+        with pytest.raises(ConfigError, match=r"^tuned over schedule.gamma: must be a key that varies among .*: opt"):
             tune(grid(schedules=["cosine"]), ["schedule.gamma"])
 
     def test_groups_are_compared_at_their_best(self):
@@ -210,6 +239,8 @@ class TestComparison:
         assert [(row["pairs"], row["paired"]) for row in rows] == [(5, True), (8, False)]
         assert [row["verdict"] for row in rows] == ["better", "no difference shown"]
         assert all(row["difference low"] < 0.02 < row["difference high"] for row in rows)
+        assert "step: 5 of its 8 seeds are in common with constant, and are compared" in comparison.notes
+        assert any(note.startswith("cosine: compared with constant without pairs") for note in comparison.notes)
 
     def test_a_lower_loss_is_better(self):
         runs = [a_run(schedule, seed) for schedule in ("constant", "cosine") for seed in range(5)]
@@ -245,7 +276,8 @@ class TestComparison:
         comparison = compare("digits", groups_of(*runs))
         row = comparison.row(comparison.groups[0], "diverged")
         assert (row["mean"], row["n"]) == (pytest.approx(2 / 3), 3)
-        assert any("2 of 4 diverged" in note for note in comparison.notes)
+        assert "step: 1 of 4 diverged, and have no part in its numbers" in comparison.notes
+        assert "step: 1 of 4 had a loss that was not finite, and went on" in comparison.notes
 
     def test_all_failed(self):
         runs = [a_run(schedule, seed, status="failed") for schedule in ("constant", "cosine") for seed in (1, 2)]

@@ -103,7 +103,7 @@ def test_another_baseline(grid, tmp_path):
 def test_each_at_its_own_best_rate(grid, tmp_path):
     done = compare("grid", "--tuned-over", "optimizer.lr", cwd=tmp_path)
     assert "Against constant (lr=0.3): cosine (lr=0.3) is better in test accuracy; " in done.stdout
-    assert "note: each group at its best optimizer.lr of those tried, by validation" in done.stdout
+    assert "note: each group at its best optimizer.lr by val/acc; the 6 runs at other values" in done.stdout
     assert list(rows(grid).index) == ["constant (lr=0.3)", "cosine (lr=0.3)"]
 
 
@@ -111,7 +111,7 @@ def test_each_at_its_own_best_rate(grid, tmp_path):
     ("option", "message"),
     [
         ("--baseline=linear", "--baseline=linear: must be one of constant lr=0.1, "),
-        ("--tuned-over=seed", "--tuned-over=seed: must be a key that varies among these runs: optimizer.lr"),
+        ("--tuned-over=seed", "tuned over seed: must be a key that varies among these runs: optimizer.lr"),
         ("--format=jpg", "--format=jpg: must be one of png, pdf, svg"),
         ("--columns=3", "--columns=3: must be one of 1, 2"),
     ],
@@ -152,6 +152,44 @@ def test_files_that_are_no_records_are_named(grid, tmp_path, text):
     assert done.stderr.startswith("error: grid/001_constant_seed-1/record.json: not a ")
     assert len(done.stderr.splitlines()) == 1
     assert "11 runs" in done.stdout
+
+
+@pytest.mark.parametrize("seed", [None, "one", [1, 2], 1.5, True])
+def test_a_seed_that_is_none_is_named(grid, tmp_path, seed):
+    file = grid / "001_constant_seed-1/record.json"
+    edit(file, config=json.loads(file.read_text())["config"] | {"seed": seed})
+    done = compare("grid", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: grid/001_constant_seed-1/record.json: seed={seed}: must be an integer")
+    assert len(done.stderr.splitlines()) == 1
+    assert "11 runs" in done.stdout
+
+
+@pytest.mark.parametrize("number", [10**400, 1e999])
+def test_numbers_beyond_all_bounds_are_refused(grid, tmp_path, number):
+    edit(grid / "001_constant_seed-1/record.json", final={"test/acc": number})
+    done = compare("grid", cwd=tmp_path)
+    assert done.stderr.startswith("error: grid/001_constant_seed-1/record.json: not a whole record: final is ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_completed_runs_without_one_finite_number(tmp_path):
+    runs = [a_run("constant"), a_run("cosine")]
+    for run in runs:
+        run.epochs = [dict.fromkeys(row) | {"epoch": row["epoch"]} for row in run.epochs]
+        run.final = dict.fromkeys(run.final)
+    write_runs(tmp_path / "runs", runs)
+    done = compare("runs", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing tested, which takes two seeds, in validation accuracy" in done.stdout
+    assert (tmp_path / "runs/report.html").exists()
+
+
+def test_data_sets_whose_names_look_alike_have_files_of_their_own(tmp_path):
+    runs = [a_run(data=data) for data in ("a b", "a?b", "x" * 300)]
+    write_runs(tmp_path / "runs", runs)
+    assert compare("runs", cwd=tmp_path).returncode == 1
+    assert len(list((tmp_path / "runs").glob("report-*.html"))) == 3
 
 
 @pytest.mark.parametrize("path", ["empty", "nowhere"])

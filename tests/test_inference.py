@@ -116,6 +116,12 @@ class TestDifference:
         assert (same.mean, same.p) == (0, 1)
         shifted = difference(dict.fromkeys(range(5), 4.0), dict.fromkeys(range(5), 7.0))
         assert (shifted.mean, shifted.p) == (-3, 2 / 2**5)
+        assert math.isnan(shifted.low)
+
+    def test_dust_of_rounding_is_no_spread(self):
+        one_image_each = difference({1: 9801 / 10000, 2: 9713 / 10000}, {1: 9800 / 10000, 2: 9712 / 10000})
+        assert one_image_each.p == 0.5
+        assert math.isnan(one_image_each.low)
 
     def test_samples_of_which_one_has_no_spread_are_not_tested(self):
         assert math.isnan(difference({1: 0.5, 2: 0.7}, {3: 0.5, 4: 0.5}).p)

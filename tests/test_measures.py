@@ -42,6 +42,9 @@ class TestCurves:
         assert measured("epochs to val/loss", run, loss=0.1) == 7  # never, in six epochs
         assert math.isnan(measured("epochs to val/loss", run))  # no baseline
 
+    def test_a_short_run_that_does_not_get_there_is_not_fast(self):
+        assert MEASURES["epochs to val/loss"].of(run_with(LOSSES), {"val/loss": 0.1, "epochs": 20}) == 21
+
     def test_area_is_an_epoch_wide(self):
         assert measured("mean val/loss", run_with(LOSSES)) == pytest.approx(sum(LOSSES) / 6)
 

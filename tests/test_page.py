@@ -236,8 +236,18 @@ def test_five_hundred_runs(show, tmp_path):
     page = show(file)
     assert page.locator("#groups tbody tr").count() == 100
     assert page.locator("#runs tbody tr").count() == 500
+    assert 1 < len(lines(page, "lr")) <= 24
     page.locator("#filter").fill("lr=3")
     page.wait_for_function("document.querySelectorAll('#groups tbody tr').length === 10")
+    assert len(lines(page, "lr")) == 10  # what was found is drawn, whether or not it was before
+    page.locator("#legend").get_by_role("button", name="none").click()
+    assert lines(page, "lr") == []
+
+
+def test_groups_without_numbers_do_not_push_out_the_others(show, tmp_path):
+    runs = [noisy("s" * (1 + k), seed, status="failed") for k in range(15) for seed in (1, 2)]
+    page = show(make(tmp_path, [*runs, noisy("constant", 1), noisy("cosine", 1)]))
+    assert {"constant", "cosine"} <= set(lines(page, "lr"))
 
 
 def test_a_sweep_leaves_its_page(show, sweep):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, is_integer, shortened
 from lrdecay.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.measures import MEASURES, Targets, number
 from lrdecay.record import Record, RecordError, determining, find, read
@@ -92,7 +92,7 @@ class Group:
         values: dict[int, list[float]] = {}
         for run in self.completed:
             values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
-        return {of: float(np.mean(several)) for of, several in values.items()}
+        return {of: estimate(several).mean for of, several in values.items()}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Comparison:
 
 
 def seed(run: Record) -> int:
-    return int(run.config.get("seed", 0))
+    return int(run.config["seed"])
 
 
 def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -137,9 +137,14 @@ def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     records, problems = [], []
     for path in find(paths):
         try:
-            records.append(read(path))
+            record = read(path)
         except RecordError as error:
             problems.append(str(error))
+            continue
+        if is_integer(of := record.config.get("seed")):
+            records.append(record)
+        else:
+            problems.append(f"{path}: seed={shortened(of)}: must be an integer, for runs are paired by it")
     return records, problems
 
 
@@ -153,53 +158,69 @@ def group(records: Iterable[Record]) -> dict[str, list[Group]]:
     for record in records:
         key = repr(sorted(_settings(record).items()))
         members.setdefault(record.data or fallback, {}).setdefault(key, []).append(record)
-    return {data: _named([Group("", data, runs) for runs in same.values()]) for data, same in members.items()}
+    return {data: rename([Group("", data, runs) for runs in same.values()]) for data, same in members.items()}
 
 
 def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
     """Of the groups that differ in these keys only, the one that validates best.
 
-    Best is the mean over seeds of what the runs monitored, val/acc or val/loss, of the final weights. A group with a
-    run that did not complete comes after those without.
+    Best is the mean over seeds of what the first run monitored, val/acc or val/loss, of the final weights. A group with
+    a run that did not complete comes after those without.
 
     Returns:
-        The chosen, and a line for each whose best value is the lowest or highest that was tried.
+        The chosen, and what has to be said of the others, and of a best value that is the lowest or highest tried.
 
     Raises:
         ConfigError: a key does not vary.
     """
     settings = {g.label: _settings(g.runs[0]) for g in groups}
+    varied = _varied(groups, settings)
     for key in keys:
-        varied = {other for own in settings.values() for other in own if len(_values(settings, other)) > 1}
         if key not in varied:
-            among = ", ".join(sorted(varied)) or "there is none"
-            raise ConfigError(f"--tuned-over={key}: must be a key that varies among these runs: {among}")
-    buckets: dict[str, list[Group]] = {}
-    for g in groups:
-        rest = {key: value for key, value in settings[g.label].items() if key not in keys}
-        buckets.setdefault(repr(sorted(rest.items())), []).append(g)
-    chosen, notes = [], []
-    for bucket in buckets.values():
-        best = max(bucket, key=validates)
-        tuned = {key: settings[best.label].get(key) for key in keys}
-        chosen.append(replace(best, tuned=tuned))
-    named = _named(chosen, without=keys)
-    for g, bucket in zip(named, buckets.values(), strict=True):
+            among = ", ".join(varied) or "there is none"
+            raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
+    metric = str(groups[0].runs[0].config.get("metric", "val/acc"))
+    alike = buckets(groups, keys)
+    bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
+    chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
+    left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
+    lost = sum(run.status != "completed" for run in left)
+    notes = [
+        f"each group at its best {', '.join(keys)} by {metric}; the {len(left)} runs at other values, "
+        f"of which {lost} did not complete, are left out"
+    ]
+    named = rename(chosen, without=keys)
+    for g, same in zip(named, alike, strict=True):
         for key, value in g.tuned.items():
-            tried = sorted({v for h in bucket if isinstance(v := settings[h.label].get(key), int | float)})
+            tried = sorted({v for h in same if isinstance(v := settings[h.label].get(key), int | float)})
             if len(tried) > 1 and value in (tried[0], tried[-1]):
                 end = "lowest" if value == tried[0] else "highest"
                 notes.append(f"{g.label} validates best at {key}={value}, the {end} that was tried")
     return named, notes
 
 
-def _values(settings: Mapping[str, Mapping[str, Any]], key: str) -> set[str]:
-    return {repr(own[key]) for own in settings.values() if key in own}
+def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
+    """The groups, those together that differ in these keys only."""
+    found: dict[str, list[Group]] = {}
+    for g in groups:
+        rest = {key: value for key, value in _settings(g.runs[0]).items() if key not in keys}
+        found.setdefault(repr(sorted(rest.items())), []).append(g)
+    return list(found.values())
 
 
-def validates(group: Group) -> tuple[bool, float]:
+def setting(run: Record, key: str) -> Any:
+    """The value of a key in the run's configuration, if it has it and that makes a difference."""
+    return _settings(run).get(key)
+
+
+def _varied(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys that are not the same in all of these groups."""
+    keys = sorted({key for g in groups for key in settings[g.label]})
+    return [key for key in keys if len({repr(settings[g.label].get(key)) for g in groups}) > 1]
+
+
+def validates(group: Group, metric: str = "val/acc") -> tuple[bool, float]:
     """A key to sort groups by: how well they validate."""
-    metric = str(group.runs[0].config.get("metric", "val/acc"))
     values = group.final(metric)
     mean = float(values.mean()) if values.size and np.isfinite(values).all() else -math.inf
     return len(group.completed) == len(group.runs), -mean if metric.endswith("loss") and math.isfinite(mean) else mean
@@ -209,7 +230,7 @@ def matching(groups: Sequence[Group], name: str) -> list[Group]:
     """The group of that label, or else those whose labels have all of its words."""
     words = _plain(name).split()
     exact = [g for g in groups if _plain(g.label).split() == words]
-    return exact or [g for g in groups if set(words) <= set(_plain(g.label).split())]
+    return exact or [g for g in groups if words and set(words) <= set(_plain(g.label).split())]
 
 
 def _plain(label: str) -> str:
@@ -233,28 +254,34 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
     notes = []
     if name is not None:
         candidates = matching(groups, name)
-        if not candidates:
-            labels = ", ".join(g.label for g in groups)
-            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words of them")
+        if not candidates or len(candidates) == len(groups) > 1:
+            labels = [g.label for g in groups]
+            listed = ", ".join(labels[:12]) + (f" and {len(labels) - 12} more" if len(labels) > 12 else "")
+            raise ConfigError(f"--baseline={name}: must be one of {listed}, or words of some of them")
     else:
-        candidates = [g for g in groups if g.runs[0].choices.get("schedule") == "constant"]
-        if not candidates and len(groups) > 1:
+        candidates = [g for g in groups if _is_constant(g.runs[0])]
+        if len(groups) > 1 and len(candidates) in (0, len(groups)):
+            why = "no run is" if not candidates else "all runs are"
             candidates = [groups[0]]
-            notes.append(f"no run is of a constant rate: the baseline is {groups[0].label}; --baseline names another")
-    keys = {key for g in candidates for key in g.differs if len({repr(c.differs.get(key)) for c in candidates}) > 1}
+            notes.append(f"{why} of a constant rate: the baseline is {groups[0].label}; --baseline names another")
+    settings = {g.label: {k: repr(v) for k, v in _settings(g.runs[0]).items() if k not in g.tuned} for g in groups}
+    apart = _varied(candidates, settings)
     baselines = {}
     for g in groups:
-        own = keys & g.differs.keys()  # the warm-up of two constant rates says nothing of a schedule without one
-        same = [c for c in candidates if all(c.differs.get(key) == g.differs[key] for key in own)]
-        if g in candidates:
+        own = [key for key in apart if key in settings[g.label]]
+        same = [c for c in candidates if all(settings[c.label].get(key) == settings[g.label][key] for key in own)]
+        if any(g is c for c in candidates):
             baselines[g.label] = g
         elif len(same) == 1:
             baselines[g.label] = same[0]
-    if candidates and (alone := [g.label for g in groups if g.label not in baselines]):
-        notes.append(
-            f"without a baseline, since none of the same {', '.join(sorted(keys))} was run: {', '.join(alone)}"
-        )
+    if alone := [g.label for g in groups if candidates and g.label not in baselines]:
+        names = ", ".join(c.label for c in candidates)
+        notes.append(f"without a baseline, since none or several of {names} fit: {', '.join(alone)}")
     return baselines, notes
+
+
+def _is_constant(run: Record) -> bool:
+    return run.choices.get("schedule") == "constant" and run.choices.get("scale", "none") == "none"
 
 
 def compare(data: str, groups: Sequence[Group], baseline: str | None = None, notes: Sequence[str] = ()) -> Comparison:
@@ -287,7 +314,8 @@ def baseline_targets(baseline: Group | None) -> Targets:
     """What the others are to reach: the baseline's mean final validation accuracy and loss."""
     if baseline is None or not baseline.completed:
         return {}
-    return {metric: estimate(baseline.final(metric)).mean for metric in ("val/acc", "val/loss")}
+    targets = {metric: estimate(baseline.final(metric)).mean for metric in ("val/acc", "val/loss")}
+    return targets | {"epochs": len(baseline.epochs)}
 
 
 def _rows(group: Group, baseline: Group | None, targets: Targets) -> Iterable[dict[str, Any]]:
@@ -329,8 +357,11 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
     for g in groups:
         if not g.completed:
             notes.append(f"{g.label}: no run completed")
-        elif count := len(g.diverged):
-            notes.append(f"{g.label}: {count} of {len(g.runs)} diverged, and have no part in its numbers")
+        elif lost := sum(run.status == "diverged" for run in g.runs):
+            notes.append(f"{g.label}: {lost} of {len(g.runs)} diverged, and have no part in its numbers")
+        if went_on := sum(run.divergence is not None for run in g.completed):
+            notes.append(f"{g.label}: {went_on} of {len(g.runs)} had a loss that was not finite, and went on")
+        notes += _pairing(g, baselines.get(g.label, g))
         twice = [of for of, count in Counter(map(seed, g.completed)).items() if count > 1]
         if twice:
             seeds = ", ".join(map(str, sorted(twice)))
@@ -352,14 +383,25 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
     return notes
 
 
+def _pairing(group: Group, baseline: Group) -> list[str]:
+    """What has to be said where not all seeds of a group are among its baseline's."""
+    seeds, others = ({seed(run) for run in g.completed} for g in (group, baseline))
+    common = len(seeds & others)
+    if not seeds or not others or common == len(seeds | others):
+        return []
+    if common < 2 <= min(len(seeds), len(others)):
+        return [f"{group.label}: compared with {baseline.label} without pairs, for {common} of the seeds are in common"]
+    return [f"{group.label}: {common} of its {len(seeds)} seeds are in common with {baseline.label}, and are compared"]
+
+
 def _settings(record: Record) -> dict[str, Any]:
     """What sets a group apart: everything that determines the result but the seed."""
     settings = {key: value for key, value in determining(record.config).items() if key != "seed"}
-    extended = [row["step"] for row in record.resumed if "mode" in row]
+    extended = [row.get("step") for row in record.resumed if "mode" in row]
     return settings | ({"extended_at": extended} if extended else {})
 
 
-def _named(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
+def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     """The groups with what distinguishes each from the others.
 
     First the choices of configuration groups that vary, then the keys that vary among the groups with the same choice:
@@ -395,11 +437,17 @@ def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str 
 
 def _label(differs: Mapping[str, Any]) -> str:
     # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
-    chosen = [str(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
-    keys = [f"{_short(key)}={value}" for key, value in differs.items() if key not in LABELLED_CHOICES]
+    chosen = [_line(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
+    keys = [f"{_short(key)}={_line(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
     return " ".join([*dict.fromkeys(chosen), *keys])
+
+
+def _line(value: Any) -> str:
+    """The value on one line that leaves room for others."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
 
 
 def _short(key: str) -> str:
     name = key.split(".")[-1]
-    return SYMBOLS.get(name, name)
+    return SYMBOLS.get(name, _line(name))

@@ -18,7 +18,7 @@ from lrdecay.inference import interval
 from lrdecay.preview import RateCurve
 
 if TYPE_CHECKING:
-    from lrdecay.claims import Finding
+    from lrdecay.judgement import Finding
     from lrdecay.range_test import RangeTest  # which needs torch
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
@@ -178,7 +178,8 @@ def _comparison(groups: Sequence[Group], size: Size) -> Figure:
             _draw(axes, group, f"val/{metric}", style | marked, band=True)
         _draw_rates(rates, group, style)
         handles.append(Line2D([], [], **style | marked))
-    loss.set(title="loss", yscale="log")
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in loss.get_lines()]
+    loss.set(title="loss", yscale="log" if any((values > 0).any() for values in drawn) else "linear")
     accuracy.set(title="accuracy", ylim=accuracy_limits(groups))
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rates):

@@ -1,12 +1,13 @@
 """Verdicts on claims written down: as Markdown, and as a figure of the differences that they rest on."""
 
 import math
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 
-from lrdecay.claims import Finding, Verdict
 from lrdecay.compare import seed
-from lrdecay.console import format_seconds
+from lrdecay.console import format_seconds, plural
+from lrdecay.judgement import Finding, Verdict
 
 MEANING = {
     "better": "better than",
@@ -21,27 +22,26 @@ def sentence(finding: Finding) -> str:
     measure, found = finding.kind, finding.found
     points = " points" if measure.unit == "accuracy" else ""
     margin = f" by {measure.difference(finding.margin, '')}{points}" if finding.margin else ""
-    numbers = finding.why or "not tested"
-    if math.isfinite(found.low):
+    numbers = []
+    if math.isfinite(found.mean):
         low, high = measure.difference(found.low), measure.difference(found.high)
-        numbers = f"gain {measure.difference(found.mean)}{points} ({low} to {high}), n = {found.n}"
-        numbers += f"; {finding.why}" if finding.why else ""
+        spread = f" ({low} to {high})" if math.isfinite(found.low) else ""
+        numbers.append(f"gain {measure.difference(found.mean)}{points}{spread}, n = {found.n}")
+    numbers += [finding.why] if finding.why else []
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{margin} in {finding.measure}"
-    return f"{expected}: {numbers}: {finding.word}"
+    return f"{expected}: {'; '.join(numbers)}: {finding.word}"
 
 
 def cost(verdict: Verdict) -> str:
-    """``20 runs of 5 seeds on mnist, 23:36 from first to last, 2026-11-23``."""
+    """Runs, seeds, data, time, devices and day: what it took."""
     runs = verdict.runs
-    if not runs:
-        return "no runs"
     began, ended = min(run.started for run in runs), max(run.started + run.seconds for run in runs)
-    devices = sorted({f"{run.device}, {run.threads} thread{'s' * (run.threads != 1)}" for run in runs if run.device})
+    devices = sorted({f"{run.device}, {plural(run.threads, 'thread')}" for run in runs if run.device})
     trained = format_seconds(sum(run.seconds for run in runs))
     day = time.strftime("%Y-%m-%d", time.gmtime(ended))
     data = ", ".join(sorted({str(run.data) for run in runs}))
     return (
-        f"{len(runs)} runs of {len({seed(run) for run in runs})} seeds on {data}, "
+        f"{plural(len(runs), 'run')} of {plural(len({seed(run) for run in runs}), 'seed')} on {data}, "
         f"{trained} of training, {format_seconds(ended - began)} from first to last ({'; '.join(devices)}), {day}"
     )
 
@@ -66,7 +66,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
         if verdict.notes:
             lines += ["", *(f"- note: {note}" for note in verdict.notes)]
         lines += ["", f"Supported would be: {claim.supported}. Refuted: {claim.refuted}."]
-        lines += ["", f"`python scripts/claims.py {claim.name}`"]
+        lines += ["", f"`{shlex.join(['python', 'scripts/claims.py', claim.name, *claim.overrides])}`"]
         if claim.name in figures:
             lines += ["", f"![Gains with their intervals]({figures[claim.name]})"]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import numpy as np
 from lrdecay.record import Record
 
 Targets = Mapping[str, float]
-"""Of a baseline, its mean final ``val/acc`` and ``val/loss``, which the others are to reach."""
+"""Of a baseline, its mean final ``val/acc`` and ``val/loss``, which the others are to reach, and its ``epochs``."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def _epochs_to(metric: str) -> Callable[[Record, Targets], float]:
         if not math.isfinite(target) or not np.isfinite(curve).any():
             return math.nan
         reached = np.flatnonzero(curve >= target if metric.endswith("acc") else curve <= target)
-        return float(reached[0] + 1 if reached.size else len(curve) + 1)
+        # A run that was shorter than the baseline and never got there was not faster.
+        return float(reached[0] + 1 if reached.size else max(len(curve), targets.get("epochs", 0)) + 1)
 
     return epochs_to
 

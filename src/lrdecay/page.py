@@ -26,8 +26,8 @@ SHOWN = (
 )  # fmt: skip
 """Measures that the table shows at first."""
 CURVES = ("train/loss", "train/acc", "val/loss", "val/acc")
-MOST_POINTS = 200
-"""Of a curve."""
+MOST_POINTS, FEWEST_POINTS, ALL_POINTS = 200, 40, 20_000
+"""Of a curve, and of a curve of all runs together."""
 DARK = (
     "#e8e8ec", "#f0b429", "#5aa9e6", "#ff8552", "#3ddc97", "#e59ac4",
     "#9bd8ff", "#d96c9c", "#c9c95a", "#9a8cff", "#d178d1", "#a8a8a8",
@@ -81,6 +81,7 @@ def _short(value: Any) -> Any:
 
 def _data(comparison: Comparison) -> dict[str, Any]:
     groups = comparison.groups
+    most = int(np.clip(ALL_POINTS // sum(len(g.runs) for g in groups), FEWEST_POINTS, MOST_POINTS))
     return {
         "measures": {
             name: {"aspect": m.aspect, "better": m.better, "unit": m.unit, "meaning": m.meaning}
@@ -90,18 +91,18 @@ def _data(comparison: Comparison) -> dict[str, Any]:
         "colours": {"light": COLOURS, "dark": DARK},
         "accuracies": accuracy_limits(groups),
         "keys": list(dict.fromkeys(key for g in groups for key in g.differs)),
-        "groups": [_group(comparison, g) for g in groups],
+        "groups": [_group(comparison, g, most) for g in groups],
         "runs": [
-            _run(run, index, comparison.targets[g.label]) for index, g in enumerate(groups) for run in g.runs
+            _run(run, index, comparison.targets[g.label], most) for index, g in enumerate(groups) for run in g.runs
         ],
     }  # fmt: skip
 
 
-def _group(comparison: Comparison, group: Group) -> dict[str, Any]:
+def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
     columns = comparison.table.columns.difference(["data", "group", "label", "measure", "baseline"])
     rows = {name: comparison.row(group, name)[columns].to_dict() for name in MEASURES}
     baseline = comparison.baselines.get(group.label, group)
-    points = _points(len(group.epochs))
+    points = _points(len(group.epochs), most)
     return {
         "name": group.name,
         "baseline": "" if baseline is group else baseline.name,
@@ -110,19 +111,21 @@ def _group(comparison: Comparison, group: Group) -> dict[str, Any]:
         "diverged": comparison.row(group, "diverged")[["mean", "low", "high", "n"]].to_dict(),
         "keys": {key: str(value) for key, value in group.differs.items()},
         "measures": rows,
+        "x": group.epochs[points],
         "curves": {metric: _curve(group, metric, points) for metric in CURVES},
         "rate": _rate(group),
     }
 
 
-def _points(count: int) -> np.ndarray:
+def _points(count: int, most: int) -> np.ndarray:
     """Indices of the epochs that are drawn."""
-    return np.unique(np.linspace(0, count - 1, MOST_POINTS).round().astype(int)) if count else np.arange(0)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int)) if count else np.arange(0)
 
 
 def _curve(group: Group, metric: str, points: np.ndarray) -> dict[str, Any]:
     mean, half = (values[points] for values in interval(group.curve(metric)))
-    return {"x": group.epochs[points], "mean": mean, "low": mean - half, "high": mean + half}
+    band = {"low": mean - half, "high": mean + half} if np.isfinite(half).any() else {}
+    return {"mean": mean} | band
 
 
 def _rate(group: Group) -> dict[str, Any]:
@@ -132,8 +135,8 @@ def _rate(group: Group) -> dict[str, Any]:
     return {"x": [], "y": []}
 
 
-def _run(run: Record, group: int, targets: Mapping[str, float]) -> dict[str, Any]:
-    points = _points(len(run.epochs))
+def _run(run: Record, group: int, targets: Mapping[str, float], most: int) -> dict[str, Any]:
+    points = _points(len(run.epochs), most)
     return {
         "group": group,
         "name": run.directory.name,

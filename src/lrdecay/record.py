@@ -22,8 +22,10 @@ from lrdecay.provenance import provenance
 SCHEMA = 3
 FILE = "record.json"
 MOST_BYTES = 2**28
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-ESCAPED = re.compile(r"\\([rbf]|u00[0189])")
+MOST = 1e300
+"""Of a number, so that one can be reckoned with: JSON knows no bounds."""
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+ESCAPED = re.compile(r"\\([rbf]|u00[0189]|u[dD][89a-fA-F])")
 PACKAGES = (
     "lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "schedulefree",
     "scikit-learn",
@@ -183,7 +185,7 @@ def read(path: Path) -> Record:
     if others := sorted(set(values) ^ set(hints)):
         raise RecordError(f"{path}: not a record of schema {SCHEMA}: {others[0]} is missing or too much")
     for name, hint in hints.items():
-        if not _is(values[name], hint):
+        if not is_of(values[name], hint):
             raise RecordError(f"{path}: not a whole record: {name} is {str(values[name])[:80]!r}")
     return Record(directory=path.parent, **values)
 
@@ -218,24 +220,25 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is(value: object, hint: Any) -> bool:
-    """Whether a value from a JSON file is of an annotated type, all the way down."""
+def is_of(value: object, hint: Any) -> bool:
+    """Whether a value from a file is of an annotated type, all the way down; a number is a finite one."""
     origin, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
     if origin is Any:
         return True
     if origin is Literal:
         return value in arguments
     if origin in (types.UnionType, typing.Union):
-        return any(_is(value, one) for one in arguments)
+        return any(is_of(value, one) for one in arguments)
     if origin is dict:
         of_key, of_value = arguments
-        return isinstance(value, dict) and all(_is(k, of_key) and _is(v, of_value) for k, v in value.items())
+        return isinstance(value, dict) and all(is_of(k, of_key) and is_of(v, of_value) for k, v in value.items())
     if origin is list:
-        return isinstance(value, list) and all(_is(item, arguments[0]) for item in value)
+        return isinstance(value, list) and all(is_of(item, arguments[0]) for item in value)
     if origin is tuple:  # a list of that length, in JSON
-        return isinstance(value, list) and len(value) == len(arguments) and all(map(_is, value, arguments))
-    allowed = (int, float) if origin is float else origin
-    return isinstance(value, allowed) and (origin is bool or not isinstance(value, bool))
+        return isinstance(value, list) and len(value) == len(arguments) and all(map(is_of, value, arguments))
+    if origin is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
+    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
 
 
 def _upgraded_from_1(values: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,13 @@ def report(
         OSError: they cannot be written.
         ConfigError: there is no such baseline or key.
     """
-    comparisons = [_comparison(data, groups, baseline, tuned_over) for data, groups in group(records).items()]
+    by_data = group(records)
+    comparisons = []
+    for data, groups in by_data.items():
+        try:
+            comparisons.append(_comparison(data, groups, baseline, tuned_over))
+        except ConfigError as error:
+            raise ConfigError(f"{data}: {error}" if len(by_data) > 1 else str(error)) from error
     console = get_console()
     if not console.is_terminal:
         console = Console(width=120)  # a file has no width, and rich would take 80
@@ -64,9 +70,7 @@ def report(
         return []
     output.mkdir(parents=True, exist_ok=True)
     files = {output / "comparison.csv": comparison_csv(comparisons).encode()}
-    for comparison in comparisons:
-        # The name comes from a record, which may be anybody's.
-        of = "" if len(comparisons) == 1 else "-" + re.sub(r"[^a-zA-Z0-9_-]", "-", comparison.data)
+    for comparison, of in zip(comparisons, _suffixes(list(by_data)), strict=True):
         if any(g.completed for g in comparison.groups):
             for form in formats:
                 for width in (None, *columns):
@@ -80,12 +84,19 @@ def report(
     return list(files)
 
 
+def _suffixes(names: list[str]) -> list[str]:
+    """For the files of each data set, nothing where there is one; names come from records, which may be anybody's."""
+    if len(names) == 1:
+        return [""]
+    safe = ["-" + re.sub(r"[^a-zA-Z0-9_-]", "-", name)[:60] for name in names]
+    return [name + f"-{number}" * (name in safe[:number]) for number, name in enumerate(safe)]
+
+
 def _comparison(data: str, groups: list[Group], baseline: str | None, tuned_over: Sequence[str]) -> Comparison:
     if not tuned_over:
         return compare(data, groups, baseline)
     chosen, notes = tune(groups, tuned_over)
-    tried = f"each group at its best {', '.join(tuned_over)} of those tried, by validation"
-    return compare(data, chosen, baseline, [tried, *notes])
+    return compare(data, chosen, baseline, notes)
 
 
 def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
@@ -136,8 +147,8 @@ def intro(comparison: Comparison) -> str:
     """What is compared with what, and how."""
     if not comparison.tested:
         return ""
-    families = f", p by Holm over {len(comparison.tested)} groups" if len(comparison.tested) > 1 else ""
-    return f"Differences from {_against(comparison)}, paired by seed, with 95% intervals{families}"
+    families = f", better and worse by Holm over {len(comparison.tested)} groups" if len(comparison.tested) > 1 else ""
+    return f"Differences from {_against(comparison)}, paired by seed, each with its own 95% interval{families}"
 
 
 def _against(comparison: Comparison) -> str:
@@ -162,9 +173,10 @@ def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
         measure = MEASURES[name]
         rows = [(g, comparison.row(g, name)) for g in comparison.tested]
         for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
-            ends = (measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
+            ends = " to ".join(measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
             points = " points" if measure.unit == "accuracy" else ""
-            numbers = f" {measure.difference(row['difference'])}{points} ({' to '.join(ends)})"
+            spread = ends if np.isfinite(row["difference low"]) else "in all"
+            numbers = f" {measure.difference(row['difference'])}{points} ({spread})"
             by_word.setdefault(row["verdict"], []).append(g.name + numbers * (row["verdict"] != "not tested"))
         by_word.get("worse", []).reverse()  # those that differ most come first
         said[name] = {word: _some(by_word[word]) for word in VERDICTS if word in by_word}

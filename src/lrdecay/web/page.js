@@ -5,9 +5,6 @@ const byId = (id) => document.getElementById(id);
 const MOST = 12; // groups drawn at first, the best
 const state = { sort: { groups: null, runs: null }, words: [], hidden: new Set() };
 data.groups.forEach((group, index) => { group.index = index; });
-const first = data.measures[data.shown[0]].better === "higher" ? -1 : 1;
-const value = (group) => first * (group.measures[data.shown[0]].mean ?? -first * Infinity);
-for (const group of [...data.groups].sort((a, b) => value(a) - value(b)).slice(MOST)) state.hidden.add(group.index);
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -25,8 +22,9 @@ const there = (value) => value !== null && value !== undefined;
 function written(measure, value, sign = "") {
   if (!there(value)) return "–";
   const [factor, digits, unit] = { accuracy: [100, 2, "%"], loss: [1, 4, ""] }[measure.unit] ?? [1, 1, ""];
-  const number = (factor * value).toFixed(digits).replace("-", "−");
-  return (sign && value > 0 ? "+" : "") + number + (sign ? "" : unit);
+  const number = Number((factor * value).toFixed(digits)); // without which there is a negative zero
+  const text = (number + 0).toFixed(digits).replace("-", "−");
+  return (sign && number >= 0 ? "+" : "") + text + (sign ? "" : unit);
 }
 
 function cell(group, name) {
@@ -75,6 +73,18 @@ function table(id, columns, rows) {
   });
   const body = rows.map((row) => element("tr", {}, ...columns.map((column) => column.cell(row))));
   byId(id).replaceChildren(element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
+}
+
+// Draws of the groups that were found the best, and the baseline.
+function choose() {
+  const sign = data.measures[data.shown[0]].better === "higher" ? -1 : 1;
+  const rank = (group) => {
+    const { mean } = group.measures[data.shown[0]];
+    return there(mean) ? sign * mean : Infinity;
+  };
+  const ranked = found().sort((a, b) => rank(a) - rank(b));
+  state.hidden = new Set(ranked.slice(MOST).filter((group) => group.baseline).map((group) => group.index));
+  if (ranked.length - state.hidden.size > 2 * MOST) for (const group of ranked.slice(MOST)) state.hidden.add(group.index);
 }
 
 const matches = (text) => state.words.every((word) => text.toLowerCase().includes(word));
@@ -211,7 +221,7 @@ function curves(part) {
   for (const group of drawn()) {
     for (const kind of byId("train").checked ? ["train", "val"] : ["val"]) {
       const curve = group.curves[`${kind}/${part}`];
-      const base = { type: "scatter", x: curve.x, name: `${escaped(group.name)} ${kind}`, connectgaps: true };
+      const base = { type: "scatter", x: group.x, name: `${escaped(group.name)} ${kind}`, connectgaps: true };
       const colour = colourOf(group);
       const dash = kind === "train" ? "dash" : "solid";
       if (byId("seeds").checked) {
@@ -222,7 +232,7 @@ function curves(part) {
         }
         continue;
       }
-      if (bands && kind === "val" && curve.low.some(there)) {
+      if (bands && kind === "val" && curve.low) {
         const edge = { ...base, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
         const floor = curve.mean.map((mean) => mean / 1e3);
         const low = curve.low.map((value, i) => (there(value) ? Math.max(value, floor[i]) : value));
@@ -265,6 +275,11 @@ function range(type, part) {
 }
 
 function drawLegend() {
+  const all = (hidden) => () => {
+    state.hidden = new Set(hidden ? found().map((group) => group.index) : []);
+    drawLegend();
+    drawPlots();
+  };
   const chips = found().map((group) => {
     const click = () => {
       state.hidden.delete(group.index) || state.hidden.add(group.index);
@@ -274,7 +289,8 @@ function drawLegend() {
     const swatch = element("i", { style: `--colour: ${colourOf(group)}` });
     return element("button", { onclick: click, "aria-pressed": String(!state.hidden.has(group.index)) }, swatch, group.name);
   });
-  byId("legend").replaceChildren(...chips);
+  const more = [element("button", { onclick: all(false) }, "all"), element("button", { onclick: all(true) }, "none")];
+  byId("legend").replaceChildren(...chips, ...(chips.length > 2 ? more : []));
 }
 
 function drawSeeds() {
@@ -396,6 +412,7 @@ byId("filter").addEventListener("input", () => {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     state.words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    choose();
     draw();
   }, 150);
 });
@@ -404,4 +421,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 addEventListener("beforeprint", () => turnTo(true));
 addEventListener("afterprint", () => turnTo(false));
 drawVerdict();
+choose();
 draw();

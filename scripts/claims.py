@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from lrdecay.claims import Claim, names, read_claim
-from lrdecay.compare import load
 from lrdecay.console import relative
 from lrdecay.errors import ConfigError
 from lrdecay.figures import gains_figure
 from lrdecay.findings import cost, markdown, sentence
+from lrdecay.groups import load
 from lrdecay.judgement import Verdict, judge
 from lrdecay.messages import one_line_errors
 from lrdecay.record import write_atomically

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lrdecay.compare import load
 from lrdecay.console import relative
 from lrdecay.errors import ConfigError
+from lrdecay.groups import load
 from lrdecay.messages import one_line_errors
 from lrdecay.report import FORMATS, check_formats, report
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lrdecay.groups import Group, group
 from lrdecay.record import Record, digest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -64,6 +65,24 @@ def a_run(schedule="step", seed=1, accuracy=0.9, data="digits", status="complete
         record.best = rows[-1]
     record.epoch_seconds = [1.5] * epochs
     return record
+
+
+def groups_of(*runs: Record) -> list[Group]:
+    """The groups of records of one data set."""
+    (groups,) = group(runs).values()
+    return groups
+
+
+def at_rate(schedule: str, lr: float, seed: int = 1, accuracy: float = 0.9, **more) -> Record:
+    """A record under a base rate of its own."""
+    run = a_run(schedule, seed, accuracy, **more)
+    run.config["optimizer"]["lr"] = lr
+    return run
+
+
+def grid(schedules=("constant", "cosine"), rates=(0.1, 0.3), seeds=(1, 2)) -> list[Group]:
+    """Groups of every schedule at every rate."""
+    return groups_of(*[at_rate(schedule, lr, seed) for schedule in schedules for lr in rates for seed in seeds])
 
 
 def write_runs(folder: Path, runs: Iterable[Record]) -> Path:

@@ -4,8 +4,8 @@ from conftest import a_run
 from matplotlib.figure import Figure
 
 from lrdecay import figures
-from lrdecay.compare import group
 from lrdecay.figures import COLOURS, MARKERS, comparison_figure, rate_figure
+from lrdecay.groups import group
 
 
 @pytest.fixture

@@ -1,98 +1,20 @@
-"""Records to groups, and groups to a comparison. Runs that differ only in their seed are one group."""
+"""Groups to a comparison: their measures, and how they differ from those of a baseline."""
 
-import itertools
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lrdecay.errors import ConfigError, is_integer, shortened
+from lrdecay.errors import ConfigError
+from lrdecay.groups import Group, matching, seed, settings_of, varied_keys
 from lrdecay.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
-from lrdecay.measures import MEASURES, Targets, number
-from lrdecay.record import Record, RecordError, determining, find, read
+from lrdecay.measures import MEASURES, Targets
+from lrdecay.record import Record
 
-LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
-SYMBOLS = {"gamma": "γ"}
 SIGNIFICANT = 1 - LEVEL
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of one configuration, whatever their seed.
-
-    Attributes:
-        label: what sets it apart from the groups it is compared with.
-        data: the data set that was used.
-        runs: the records, failed ones too.
-        differs: the same as values by key: of a configuration group, its choice.
-        tuned: the keys that were chosen for it by validation, with their values.
-    """
-
-    label: str
-    data: str
-    runs: list[Record]
-    differs: dict[str, Any] = field(default_factory=dict)
-    tuned: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The label with what was tuned: ``cosine (lr=0.003)``."""
-        tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items())
-        return f"{self.label} ({tuned})" if tuned else self.label
-
-    @property
-    def completed(self) -> list[Record]:
-        return [run for run in self.runs if run.status == "completed"]
-
-    @property
-    def diverged(self) -> list[Record]:
-        """Those that diverged, whether or not they went on."""
-        return [run for run in self.runs if run.status == "diverged" or run.divergence is not None]
-
-    @property
-    def epochs(self) -> np.ndarray:
-        """Epochs that the longest completed run finished, counted from 1."""
-        return np.arange(1, 1 + max((len(run.epochs) for run in self.completed), default=0))
-
-    def final(self, metric: str) -> np.ndarray:
-        """The metric of the final weights of each completed run, NaN where it was not measured."""
-        return np.array([number(run.final.get(metric)) for run in self.completed])
-
-    def best_epoch(self) -> np.ndarray:
-        """The epoch, counted from 1, with the best monitored metric, for each completed run."""
-        return np.array([number(run.best.get("epoch")) + 1 for run in self.completed])
-
-    def seconds_per_epoch(self) -> np.ndarray:
-        """Training and validation, the median for each completed run: the first epoch also imports and tunes."""
-        return np.array([statistics.median(run.epoch_seconds or [np.nan]) for run in self.completed])
-
-    def curve(self, metric: str) -> np.ndarray:
-        """The metric after each epoch, completed runs × epochs; NaN where a run has no value."""
-        values = np.full((len(self.completed), len(self.epochs)), np.nan)
-        for row, run in zip(values, self.completed, strict=True):
-            row[: len(run.epochs)] = [number(epoch.get(metric)) for epoch in run.epochs]
-        return values
-
-    def counts(self) -> str:
-        """``3``, or ``2 of 3 (1 diverged)``."""
-        if len(self.completed) == len(self.runs):
-            return str(len(self.runs))
-        others = sorted(run.status for run in self.runs if run.status != "completed")
-        listed = ", ".join(f"{len(list(same))} {status}" for status, same in itertools.groupby(others))
-        return f"{len(self.completed)} of {len(self.runs)} ({listed})"
-
-    def by_seed(self, measure: str, targets: Targets) -> dict[int, float]:
-        """The measure of the completed runs for each seed, the mean where a seed was run more than once."""
-        values: dict[int, list[float]] = {}
-        for run in self.completed:
-            values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
-        return {of: estimate(several).mean for of, several in values.items()}
 
 
 @dataclass(frozen=True)
@@ -128,117 +50,6 @@ class Comparison:
         return f"{self.data}: {runs} run{'s' * (runs != 1)} in {len(self.groups)} group{'s' * (len(self.groups) != 1)}"
 
 
-def seed(run: Record) -> int:
-    return int(run.config["seed"])
-
-
-def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Every record below the paths, and a line for each file that is not one."""
-    records, problems = [], []
-    for path in find(paths):
-        try:
-            record = read(path)
-        except RecordError as error:
-            problems.append(str(error))
-            continue
-        if is_integer(of := record.config.get("seed")):
-            records.append(record)
-        else:
-            problems.append(f"{path}: seed={shortened(of)}: must be an integer, for runs are paired by it")
-    return records, problems
-
-
-def group(records: Iterable[Record]) -> dict[str, list[Group]]:
-    """Groups for each data set, in the order of their first runs; data sets are never mixed."""
-    records = list(records)
-    known = {record.data for record in records if record.data is not None}
-    # A run that failed before its data set was known belongs to the only one there is.
-    fallback = known.pop() if len(known) == 1 else "unknown data"
-    members: dict[str, dict[str, list[Record]]] = {}
-    for record in records:
-        key = repr(sorted(_settings(record).items()))
-        members.setdefault(record.data or fallback, {}).setdefault(key, []).append(record)
-    return {data: rename([Group("", data, runs) for runs in same.values()]) for data, same in members.items()}
-
-
-def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
-    """Of the groups that differ in these keys only, the one that validates best.
-
-    Best is the mean over seeds of what the first run monitored, val/acc or val/loss, of the final weights. A group with
-    a run that did not complete comes after those without.
-
-    Returns:
-        The chosen, and what has to be said of the others, and of a best value that is the lowest or highest tried.
-
-    Raises:
-        ConfigError: a key does not vary.
-    """
-    settings = {g.label: _settings(g.runs[0]) for g in groups}
-    varied = _varied(groups, settings)
-    for key in keys:
-        if key not in varied:
-            among = ", ".join(varied) or "there is none"
-            raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
-    metric = str(groups[0].runs[0].config.get("metric", "val/acc"))
-    alike = buckets(groups, keys)
-    bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
-    chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
-    left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
-    lost = sum(run.status != "completed" for run in left)
-    notes = [
-        f"each group at its best {', '.join(keys)} by {metric}; the {len(left)} runs at other values, "
-        f"of which {lost} did not complete, are left out"
-    ]
-    named = rename(chosen, without=keys)
-    for g, same in zip(named, alike, strict=True):
-        for key, value in g.tuned.items():
-            tried = sorted({v for h in same if isinstance(v := settings[h.label].get(key), int | float)})
-            if len(tried) > 1 and value in (tried[0], tried[-1]):
-                end = "lowest" if value == tried[0] else "highest"
-                notes.append(f"{g.label} validates best at {key}={value}, the {end} that was tried")
-    return named, notes
-
-
-def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
-    """The groups, those together that differ in these keys only."""
-    found: dict[str, list[Group]] = {}
-    for g in groups:
-        rest = {key: value for key, value in _settings(g.runs[0]).items() if key not in keys}
-        found.setdefault(repr(sorted(rest.items())), []).append(g)
-    return list(found.values())
-
-
-def setting(run: Record, key: str) -> Any:
-    """The value of a key in the run's configuration, if it has it and that makes a difference."""
-    return _settings(run).get(key)
-
-
-def _varied(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The keys that are not the same in all of these groups."""
-    keys = sorted({key for g in groups for key in settings[g.label]})
-    return [key for key in keys if len({repr(settings[g.label].get(key)) for g in groups}) > 1]
-
-
-def validates(group: Group, metric: str = "val/acc") -> tuple[bool, float]:
-    """A key to sort groups by: how well they validate."""
-    values = group.final(metric)
-    mean = float(values.mean()) if values.size and np.isfinite(values).all() else -math.inf
-    return len(group.completed) == len(group.runs), -mean if metric.endswith("loss") and math.isfinite(mean) else mean
-
-
-def matching(groups: Sequence[Group], name: str) -> list[Group]:
-    """The group of that label, or else those whose labels have all of its words."""
-    words = _plain(name).split()
-    exact = [g for g in groups if _plain(g.label).split() == words]
-    return exact or [g for g in groups if words and set(words) <= set(_plain(g.label).split())]
-
-
-def _plain(label: str) -> str:
-    for key, symbol in SYMBOLS.items():
-        label = label.replace(f"{symbol}=", f"{key}=")
-    return label
-
-
 def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:
     """For each group, by label, its baseline, and what has to be said of the choice.
 
@@ -264,8 +75,8 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
             why = "no run is" if not candidates else "all runs are"
             candidates = [groups[0]]
             notes.append(f"{why} of a constant rate: the baseline is {groups[0].label}; --baseline names another")
-    settings = {g.label: {k: repr(v) for k, v in _settings(g.runs[0]).items() if k not in g.tuned} for g in groups}
-    apart = _varied(candidates, settings)
+    settings = {g.label: {k: repr(v) for k, v in settings_of(g.runs[0]).items() if k not in g.tuned} for g in groups}
+    apart = varied_keys(candidates, settings)
     baselines = {}
     for g in groups:
         own = [key for key in apart if key in settings[g.label]]
@@ -392,62 +203,3 @@ def _pairing(group: Group, baseline: Group) -> list[str]:
     if common < 2 <= min(len(seeds), len(others)):
         return [f"{group.label}: compared with {baseline.label} without pairs, for {common} of the seeds are in common"]
     return [f"{group.label}: {common} of its {len(seeds)} seeds are in common with {baseline.label}, and are compared"]
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    """What sets a group apart: everything that determines the result but the seed."""
-    settings = {key: value for key, value in determining(record.config).items() if key != "seed"}
-    extended = [row.get("step") for row in record.resumed if "mode" in row]
-    return settings | ({"extended_at": extended} if extended else {})
-
-
-def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
-    """The groups with what distinguishes each from the others.
-
-    First the choices of configuration groups that vary, then the keys that vary among the groups with the same choice:
-    "step γ=0.5".
-
-    Args:
-        without: keys that do not count.
-    """
-    firsts = [g.runs[0] for g in groups]
-    settings = [{key: value for key, value in _settings(run).items() if key not in without} for run in firsts]
-    choices = [name for name in LABELLED_CHOICES if len({run.choices.get(name) for run in firsts}) > 1]
-    keys = sorted({key for own in settings for key in own})
-    values: dict[Any, set[str]] = {}
-    for record, own in zip(firsts, settings, strict=True):
-        for key in keys:
-            values.setdefault(_rivals(key, record, choices), set()).add(repr(own.get(key)))
-    named, labels = [], Counter[str]()
-    for g, record, own in zip(groups, firsts, settings, strict=True):
-        differs: dict[str, Any] = {name: record.choices.get(name, "?") for name in choices}
-        differs |= {key: own.get(key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
-        label = _label(differs) or record.choices.get("schedule", "all")
-        labels[label] += 1
-        number = f" #{labels[label]}" if labels[label] > 1 else ""
-        named.append(replace(g, differs=differs, label=label + number))
-    return named
-
-
-def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str | None]:
-    """The key with what it varies among: groups of the same choice, where it belongs to a choice that varies."""
-    name = key.split(".")[0]
-    return key, record.choices.get(name) if name in choices else None
-
-
-def _label(differs: Mapping[str, Any]) -> str:
-    # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
-    chosen = [_line(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
-    keys = [f"{_short(key)}={_line(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
-    return " ".join([*dict.fromkeys(chosen), *keys])
-
-
-def _line(value: Any) -> str:
-    """The value on one line that leaves room for others."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
-
-
-def _short(key: str) -> str:
-    name = key.split(".")[-1]
-    return SYMBOLS.get(name, _line(name))

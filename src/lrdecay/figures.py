@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lrdecay.compare import Group
+from lrdecay.groups import Group
 from lrdecay.inference import interval
 from lrdecay.preview import RateCurve
 

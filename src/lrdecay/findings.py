@@ -5,8 +5,8 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 
-from lrdecay.compare import seed
 from lrdecay.console import format_seconds, plural
+from lrdecay.groups import seed
 from lrdecay.judgement import Finding, Verdict
 
 MEANING = {

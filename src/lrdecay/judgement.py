@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from lrdecay.claims import WORKING_VALUES, Claim, Expectation
-from lrdecay.compare import Group, baseline_targets, buckets, group, matching, rename, seed, setting, tune, validates
+from lrdecay.compare import baseline_targets
 from lrdecay.errors import ConfigError
+from lrdecay.groups import Group, buckets, group, matching, rename, seed, setting, tune, validates
 from lrdecay.inference import LEVEL, Difference, difference
 from lrdecay.measures import MEASURES, Measure
 from lrdecay.record import Record

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from lrdecay.compare import Comparison, Group, seed
+from lrdecay.compare import Comparison
 from lrdecay.figures import COLOURS, accuracy_limits
+from lrdecay.groups import Group, seed
 from lrdecay.inference import interval
 from lrdecay.measures import MEASURES, measures
 from lrdecay.record import Record

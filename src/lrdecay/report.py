@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrdecay.compare import Comparison, Group, compare, group, tune, validates
+from lrdecay.compare import Comparison, compare
 from lrdecay.errors import ConfigError
 from lrdecay.figures import comparison_figure
+from lrdecay.groups import Group, group, tune, validates
 from lrdecay.inference import interval
 from lrdecay.measures import MEASURES
 from lrdecay.page import page
@@ -41,7 +42,7 @@ def report(
         records: the runs.
         output: the folder for the files.
         baseline: see `lrdecay.compare.find_baselines`.
-        tuned_over: see `lrdecay.compare.tune`.
+        tuned_over: see `lrdecay.groups.tune`.
         formats: of the figures, among `FORMATS`.
         columns: widths of a paper, 1 or 2, for which figures are drawn too.
 

@@ -206,7 +206,7 @@ class Sweep(Callback):
         self.started = time.monotonic()
 
     def _read_earlier(self, folder: Path) -> None:
-        from lrdecay.compare import load
+        from lrdecay.groups import load
         from lrdecay.provenance import code
 
         if not any(folder.glob("*/record.json")):
@@ -264,8 +264,8 @@ class Sweep(Callback):
             sys.exit(f"error: {self.total - self.completed} of {self.total} jobs did not complete")
 
     def _report(self, directory: Path) -> None:
-        from lrdecay.compare import load
         from lrdecay.console import relative
+        from lrdecay.groups import load
         from lrdecay.report import report
 
         records, problems = load([directory])

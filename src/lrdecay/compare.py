@@ -47,7 +47,8 @@ class Comparison:
     @property
     def title(self) -> str:
         runs = sum(len(g.runs) for g in self.groups)
-        return f"{self.data}: {runs} run{'s' * (runs != 1)} in {len(self.groups)} group{'s' * (len(self.groups) != 1)}"
+        data = " ".join(self.data.split())[:80]
+        return f"{data}: {runs} run{'s' * (runs != 1)} in {len(self.groups)} group{'s' * (len(self.groups) != 1)}"
 
 
 def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:

@@ -64,7 +64,7 @@ class TestTuned:
         assert notes == [
             "each group at its best optimizer.lr by val/acc; the 8 runs at other values, of which 0 did not complete, "
             "are left out",
-            "cosine validates best at optimizer.lr=1, the highest that was tried",
+            "best at the highest optimizer.lr that was tried: cosine (1)",
         ]
 
     def test_is_chosen_on_validation_whatever_the_test_says(self):

@@ -21,7 +21,8 @@ def sentence(finding: Finding) -> str:
     """A finding in a line: what was expected, the gain with its interval, and the word."""
     measure, found = finding.kind, finding.found
     points = " points" if measure.unit == "accuracy" else ""
-    margin = f" by {measure.difference(finding.margin, '')}{points}" if finding.margin else ""
+    size = f"{measure.difference(finding.margin, '')}{points}"
+    margin = f" {'within' if finding.expect == 'same' else 'by'} {size}" if finding.margin else ""
     numbers = []
     if math.isfinite(found.mean):
         low, high = measure.difference(found.low), measure.difference(found.high)

@@ -160,13 +160,22 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
         f"of which {lost} did not complete, are left out"
     ]
     named = rename(chosen, without=keys)
-    for g, same in zip(named, alike, strict=True):
-        for key, value in g.tuned.items():
-            tried = sorted({v for h in same if isinstance(v := settings[h.label].get(key), int | float)})
-            if len(tried) > 1 and value in (tried[0], tried[-1]):
-                end = "lowest" if value == tried[0] else "highest"
-                notes.append(f"{g.label} validates best at {key}={value}, the {end} that was tried")
+    for key in keys:
+        notes += _at_ends(
+            key, [(g, [settings[h.label].get(key) for h in same]) for g, same in zip(named, alike, strict=True)]
+        )
     return named, notes
+
+
+def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:
+    """A line for the groups whose value of the key is the lowest of those tried, and one for the highest."""
+    ends: dict[str, list[str]] = {"lowest": [], "highest": []}
+    for g, several in tried:
+        numbers = [value for value in several if isinstance(value, int | float)]
+        if len(set(numbers)) > 1 and g.tuned[key] in (min(numbers), max(numbers)):
+            end = "lowest" if g.tuned[key] == min(numbers) else "highest"
+            ends[end].append(f"{g.label} ({_line(g.tuned[key])})")
+    return [f"best at the {end} {key} that was tried: {', '.join(at)}" for end, at in ends.items() if at]
 
 
 def validates(group: Group, metric: str = "val/acc") -> tuple[bool, float]:

@@ -161,9 +161,8 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     ]
     named = rename(chosen, without=keys)
     for key in keys:
-        notes += _at_ends(
-            key, [(g, [settings[h.label].get(key) for h in same]) for g, same in zip(named, alike, strict=True)]
-        )
+        tried = [[settings[g.label].get(key) for g in same] for same in alike]
+        notes += _at_ends(key, list(zip(named, tried, strict=True)))
     return named, notes
 
 

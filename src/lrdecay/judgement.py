@@ -128,9 +128,10 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         groups, found = tune(groups, [claim.tuned_over])
         notes += found
     questions, rule = _crossing(claim, groups, notes) if claim.crossing else _parts(claim, groups, notes)
-    level = 1 - (1 - LEVEL) / len(questions)
+    # Which is best at one value of a key may be asked against the same rival for several others.
+    level = 1 - (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
     findings = [question.answer(level) for question in questions]
-    return Verdict(claim, rule(findings), findings, level, notes, list(records))
+    return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), level, notes, list(records))
 
 
 def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, listed
 from lrdecay.groups import Group, matching, seed, settings_of, varied_keys
 from lrdecay.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.measures import MEASURES, Targets
@@ -67,9 +67,8 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
     if name is not None:
         candidates = matching(groups, name)
         if not candidates or len(candidates) == len(groups) > 1:
-            labels = [g.label for g in groups]
-            listed = ", ".join(labels[:12]) + (f" and {len(labels) - 12} more" if len(labels) > 12 else "")
-            raise ConfigError(f"--baseline={name}: must be one of {listed}, or words of some of them")
+            labels = listed([g.label for g in groups])
+            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words of some of them")
     else:
         candidates = [g for g in groups if _is_constant(g.runs[0])]
         if len(groups) > 1 and len(candidates) in (0, len(groups)):
@@ -87,8 +86,8 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
         elif len(same) == 1:
             baselines[g.label] = same[0]
     if alone := [g.label for g in groups if candidates and g.label not in baselines]:
-        names = ", ".join(c.label for c in candidates)
-        notes.append(f"without a baseline, since none or several of {names} fit: {', '.join(alone)}")
+        names = listed([c.label for c in candidates])
+        notes.append(f"without a baseline, since none or several of {names} fit: {listed(alone)}")
     return baselines, notes
 
 

@@ -104,6 +104,10 @@ def _is_positive(value: Any) -> bool:
     return is_number(value) and value > 0
 
 
+def _is_claim(value: Any) -> bool:
+    return isinstance(value, DictConfig) and isinstance(value.get("says"), str)
+
+
 ABSENT = object()
 LENGTH = (lambda value: _at_least(1)(value) or value == -1, "an integer, at least 1, or -1 for no limit")
 LIMIT = (_or_null(_is_limit), "an integer of at least 0, a part in [0, 1], or null")
@@ -133,6 +137,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
     ("metric", lambda value: value in METRICS, f"one of {', '.join(METRICS)}"),
     ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
+    ("claim", _or_null(_is_claim), "null, or a mapping with what it says"),
     ("resume_mode", lambda value: value in RESUME_MODES, "null, extend or weights"),
     ("trust", *TRUTH),
 )

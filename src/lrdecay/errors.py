@@ -1,6 +1,6 @@
 """Errors that are not the program's own fault: one line that names the key, the value and what is allowed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -29,6 +29,12 @@ def shortened(value: object) -> str:
     except ValueError:
         return "an integer of thousands of digits"
     return text if len(text) <= 200 else f"{text[:100]}… ({len(text)} characters)"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The names, cut where nobody reads on."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrdecay.claims import WORKING_VALUES, Claim, Expectation
 from lrdecay.compare import baseline_targets
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, listed
 from lrdecay.groups import Group, buckets, group, matching, rename, seed, setting, tune, validates
 from lrdecay.inference import LEVEL, Difference, difference
 from lrdecay.measures import MEASURES, Measure
@@ -155,7 +155,7 @@ def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Qu
 def _one(groups: Sequence[Group], name: str) -> Group:
     found = matching(groups, name)
     if len(found) != 1:
-        raise ConfigError(f"{name} must be one of its groups, which are {', '.join(g.label for g in groups)}")
+        raise ConfigError(f"{name} must be one of its groups, which are {listed([g.label for g in groups])}")
     return found[0]
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/claims/findings.md"), help="Markdown file; figures go beside it"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     overrides = [word for word in arguments.arguments if "=" in word]
     chosen = [word for word in arguments.arguments if "=" not in word]
     if arguments.output.suffix != ".md" or arguments.output.is_dir():

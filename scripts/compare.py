@@ -43,7 +43,7 @@ def main() -> None:
         metavar="1,2",
         help="figures as wide as so many columns of a paper too",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     check_formats(arguments.format, arguments.columns)
     for path in arguments.paths:
         if not path.is_dir():

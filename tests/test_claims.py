@@ -270,7 +270,7 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
     assert "25 runs of 5 seeds on digits" in done.stdout
     findings = (tmp_path / "findings.md").read_text()
     assert (tmp_path / "images/claims/rate_too_high_or_low.png").read_bytes().startswith(b"\x89PNG")
-    again = run_program("scripts/claims.py", *arguments, "--no-run", cwd=tmp_path)
+    again = run_program("scripts/claims.py", arguments[0], "--no-run", *arguments[1:], cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     verdict = done.stdout[done.stdout.index("A rate too high") :]
     assert again.stdout.strip() == verdict.strip()

@@ -182,6 +182,7 @@ def test_completed_runs_without_one_finite_number(tmp_path):
     done = compare("runs", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing tested, which takes two seeds, in validation accuracy" in done.stdout
+    assert "not tested: cosine\n" in done.stdout
     assert (tmp_path / "runs/report.html").exists()
 
 

@@ -17,7 +17,7 @@ from lrdecay.errors import ConfigError
 from lrdecay.figures import comparison_figure
 from lrdecay.groups import Group, group, tune, validates
 from lrdecay.inference import interval
-from lrdecay.measures import MEASURES
+from lrdecay.measures import MEASURES, Measure
 from lrdecay.page import page
 from lrdecay.record import Record, write_atomically
 
@@ -174,14 +174,22 @@ def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
         measure = MEASURES[name]
         rows = [(g, comparison.row(g, name)) for g in comparison.tested]
         for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
-            ends = " to ".join(measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
-            points = " points" if measure.unit == "accuracy" else ""
-            spread = ends if np.isfinite(row["difference low"]) else "in all"
-            numbers = f" {measure.difference(row['difference'])}{points} ({spread})"
-            by_word.setdefault(row["verdict"], []).append(g.name + numbers * (row["verdict"] != "not tested"))
+            by_word.setdefault(row["verdict"], []).append(f"{g.name}{_numbers(measure, row)}")
         by_word.get("worse", []).reverse()  # those that differ most come first
         said[name] = {word: _some(by_word[word]) for word in VERDICTS if word in by_word}
     return said
+
+
+def _numbers(measure: Measure, row: pd.Series) -> str:
+    """The difference, and its interval where there is one."""
+    if not np.isfinite(row["difference"]):
+        return ""
+    points = " points" if measure.unit == "accuracy" else ""
+    text = f" {measure.difference(row['difference'])}{points}"
+    if np.isfinite(row["difference low"]):
+        ends = (measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
+        return f"{text} ({' to '.join(ends)})"
+    return f"{text} (in all)" if row["pairs"] > 1 else text
 
 
 def _some(names: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ help:  ## list the targets
 
 # For the tests of the page, which are skipped, and say so, where there is no browser.
 .venv/browser: .venv/dev
-	{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome || \
 		{ [ "$$(id -u)" = 0 ] && timeout 120 apt-get update -qq && timeout 600 apt-get install -qq --yes chromium >/dev/null; }; } \
 		&& touch $@ || echo "no Chromium: install it to test the page in a browser too"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lrdecay.console import plural
 from lrdecay.errors import ConfigError, listed
 from lrdecay.groups import Group, matching, seed, settings_of, varied_keys
 from lrdecay.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
@@ -48,7 +49,7 @@ class Comparison:
     def title(self) -> str:
         runs = sum(len(g.runs) for g in self.groups)
         data = " ".join(self.data.split())[:80]
-        return f"{data}: {runs} run{'s' * (runs != 1)} in {len(self.groups)} group{'s' * (len(self.groups) != 1)}"
+        return f"{data}: {plural(runs, 'run')} in {plural(len(self.groups), 'group')}"
 
 
 def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:

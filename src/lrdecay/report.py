@@ -23,7 +23,7 @@ from lrdecay.record import Record, write_atomically
 
 MOST_DRAWN = 16
 FORMATS = ("png", "pdf", "svg")
-SHOWN = ("val/acc", "val/loss", "test/acc")
+PRINTED = ("val/acc", "val/loss", "test/acc")
 JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
 """Measures whose verdicts are said; the table has all."""
 
@@ -64,7 +64,7 @@ def report(
     if not console.is_terminal:
         console = Console(width=120)  # a file has no width, and rich would take 80
     for comparison in comparisons:
-        console.print(table(comparison, SHOWN if console.width >= 100 else SHOWN[:2]))
+        console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED[:2]))
         for line in _lines(comparison):
             console.print(Text(line), soft_wrap=True)
     if not comparisons:
@@ -109,7 +109,7 @@ def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
     return [g for g in comparison.groups if g.label in best], title
 
 
-def table(comparison: Comparison, metrics: Sequence[str] = SHOWN) -> Table:
+def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
     """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
     grid = Table(title=Text(comparison.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     grid.add_column("group", overflow="fold")

@@ -17,7 +17,7 @@ from lrdecay.messages import one_line_errors
 from lrdecay.report import FORMATS, check_formats, report
 
 
-def listed(text: str) -> list[str]:
+def separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -28,17 +28,17 @@ def main() -> None:
     parser.add_argument("--baseline", metavar="GROUP", help="a label, or words of one; the constant rate by default")
     parser.add_argument(
         "--tuned-over",
-        type=listed,
+        type=separated,
         default=[],
         metavar="KEY,…",
         help="compare groups each at its own best value of these, chosen by validation: optimizer.lr",
     )
     parser.add_argument(
-        "--format", type=listed, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"
+        "--format", type=separated, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"
     )
     parser.add_argument(
         "--columns",
-        type=listed,
+        type=separated,
         default=[],
         metavar="1,2",
         help="figures as wide as so many columns of a paper too",

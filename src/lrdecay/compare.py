@@ -189,8 +189,8 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
     for name, what in (("device", "devices"), ("threads", "numbers of threads")):
         if len(there := sorted({str(getattr(run, name)) for run in completed})) > 1:
             notes.append(f"the runs are of different {what}: {', '.join(there)}")
-    untested = {g.label for g in groups if g.label in baselines and baselines[g.label] is not g}
-    if untested and all(len({seed(run) for run in g.completed}) < 2 for g in groups):
+    compared = {g.label for g in groups if g.label in baselines and baselines[g.label] is not g}
+    if compared and all(len({seed(run) for run in g.completed}) < 2 for g in groups):
         notes.append("one seed: there are no intervals and no tests; seed=1,2,3,4,5 gives them")
     return notes
 

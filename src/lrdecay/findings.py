@@ -20,14 +20,11 @@ MEANING = {
 def sentence(finding: Finding) -> str:
     """A finding in a line: what was expected, the gain with its interval, and the word."""
     measure, found = finding.kind, finding.found
-    points = " points" if measure.unit == "accuracy" else ""
-    size = f"{measure.difference(finding.margin, '')}{points}"
+    size = measure.difference(finding.margin, "") + measure.points
     margin = f" {'within' if finding.expect == 'same' else 'by'} {size}" if finding.margin else ""
     numbers = []
     if math.isfinite(found.mean):
-        low, high = measure.difference(found.low), measure.difference(found.high)
-        spread = f" ({low} to {high})" if math.isfinite(found.low) else ""
-        numbers.append(f"gain {measure.difference(found.mean)}{points}{spread}, n = {found.n}")
+        numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}")
     numbers += [finding.why] if finding.why else []
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{margin} in {finding.measure}"
     return f"{expected}: {'; '.join(numbers)}: {finding.word}"

@@ -174,7 +174,7 @@ def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str
         if len(set(numbers)) > 1 and g.tuned[key] in (min(numbers), max(numbers)):
             end = "lowest" if g.tuned[key] == min(numbers) else "highest"
             ends[end].append(f"{g.label} ({_line(g.tuned[key])})")
-    return [f"best at the {end} {key} that was tried: {listed(at)}" for end, at in ends.items() if at]
+    return [f"best at the {end} {key} that was tried: {listed(at, most=24)}" for end, at in ends.items() if at]
 
 
 def validates(group: Group, metric: str = "val/acc") -> tuple[bool, float]:

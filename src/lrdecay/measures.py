@@ -41,6 +41,16 @@ class Measure:
         """``+0.18`` points, ``−0.0096``, ``−2.4``, or without the sign the width of an interval."""
         return self._number(value, sign) if math.isfinite(value) else "–"
 
+    def interval(self, difference: float, low: float, high: float) -> str:
+        """``+0.18 points (+0.00 to +0.35)``, or the difference alone where it has no interval."""
+        text = self.difference(difference) + self.points
+        return f"{text} ({self.difference(low)} to {self.difference(high)})" if math.isfinite(low) else text
+
+    @property
+    def points(self) -> str:
+        """What differences of it are counted in, behind their number."""
+        return " points" if self.unit == "accuracy" else ""
+
     def _number(self, value: float, sign: str) -> str:
         factor, digits = {"accuracy": (100, 2), "loss": (1, 4)}.get(self.unit, (1, 1))
         return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # no negative zero

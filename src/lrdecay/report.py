@@ -184,12 +184,9 @@ def _numbers(measure: Measure, row: pd.Series) -> str:
     """The difference, and its interval where there is one."""
     if not np.isfinite(row["difference"]):
         return ""
-    points = " points" if measure.unit == "accuracy" else ""
-    text = f" {measure.difference(row['difference'])}{points}"
-    if np.isfinite(row["difference low"]):
-        ends = (measure.difference(row[f"difference {end}"]) for end in ("low", "high"))
-        return f"{text} ({' to '.join(ends)})"
-    return f"{text} (in all)" if row["pairs"] > 1 else text
+    text = measure.interval(row["difference"], row["difference low"], row["difference high"])
+    alike = row["pairs"] > 1 and not np.isfinite(row["difference low"])
+    return f" {text} (in all)" if alike else f" {text}"
 
 
 def _some(names: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from string import Template
@@ -35,7 +35,7 @@ DARK = (
 )  # fmt: skip
 """The figures' colours, bright enough for a dark ground."""
 
-Said = Mapping[str, Mapping[str, Sequence[str]]]
+Said = Mapping[str, Mapping[str, str]]
 
 
 def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:

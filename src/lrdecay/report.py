@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lrdecay.compare import Comparison, compare
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, listed
 from lrdecay.figures import comparison_figure
 from lrdecay.groups import Group, group, tune, validates
 from lrdecay.inference import interval
@@ -26,6 +26,9 @@ FORMATS = ("png", "pdf", "svg")
 PRINTED = ("val/acc", "val/loss", "test/acc")
 JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
 """Measures whose verdicts are said; the table has all."""
+MOST = 6
+"""Groups that a line names."""
+VERDICTS = ("better", "worse", "no difference shown", "not tested")
 
 
 def report(
@@ -158,17 +161,19 @@ def _against(comparison: Comparison) -> str:
 
 
 def _and(names: Sequence[str]) -> str:
-    *first, last = _some(names)
-    return f"{', '.join(first)} and {last.removeprefix('and ')}" if first else last
+    if len(names) > MOST:
+        return listed(names, MOST)
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _are(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
+def verdicts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What can be said of the groups against their baselines: for each measure and word, the groups with numbers."""
-    said: dict[str, dict[str, list[str]]] = {}
+    said: dict[str, dict[str, str]] = {}
     for name in JUDGED if comparison.tested else ():
         by_word: dict[str, list[str]] = {}
         measure = MEASURES[name]
@@ -176,7 +181,7 @@ def verdicts(comparison: Comparison) -> dict[str, dict[str, list[str]]]:
         for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
             by_word.setdefault(row["verdict"], []).append(f"{g.name}{_numbers(measure, row)}")
         by_word.get("worse", []).reverse()  # those that differ most come first
-        said[name] = {word: _some(by_word[word]) for word in VERDICTS if word in by_word}
+        said[name] = {word: listed(by_word[word], MOST) for word in VERDICTS if word in by_word}
     return said
 
 
@@ -189,22 +194,12 @@ def _numbers(measure: Measure, row: pd.Series) -> str:
     return f" {text} (in all)" if alike else f" {text}"
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    rest = len(names) - MOST
-    return [*names[:MOST], *([f"and {rest} more"] if rest > 0 else [])]
-
-
 def _lines(comparison: Comparison) -> list[str]:
     lines = [headline(comparison), intro(comparison) + ":"] if comparison.tested else []
     for name, words in verdicts(comparison).items():
-        text = "; ".join(f"{word}: {', '.join(groups)}" for word, groups in words.items())
+        text = "; ".join(f"{word}: {groups}" for word, groups in words.items())
         lines.append(f"  {name} ({MEASURES[name].aspect}): {text}")
     return lines + [f"note: {note}" for note in comparison.notes]
-
-
-MOST = 6
-"""Groups that a line names."""
-VERDICTS = ("better", "worse", "no difference shown", "not tested")
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:

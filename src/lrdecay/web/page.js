@@ -374,7 +374,7 @@ function drawVerdict() {
   const { headline, intro, said, notes } = data.verdict;
   const rows = Object.entries(said).flatMap(([name, words]) => [
     element("dt", {}, name, element("small", {}, data.measures[name].aspect)),
-    element("dd", {}, ...Object.entries(words).map(([word, groups]) => element("div", {}, element("span", { class: word }, word), `: ${groups.join(", ")}`))),
+    element("dd", {}, ...Object.entries(words).map(([word, groups]) => element("div", {}, element("span", { class: word }, word), `: ${groups}`))),
   ]);
   byId("verdict").replaceChildren(
     element("h2", {}, headline),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, cast
 
-from lrdecay.errors import BadValue, is_integer, is_number, require, shortened
+from lrdecay.errors import BadValue, is_integer, is_number, plain, require, shortened
 
 Unit = Literal["steps", "ep", "%"]
 
@@ -33,6 +33,7 @@ class Horizon:
         for key in ("total_steps", "steps_per_epoch"):
             value = getattr(self, key)
             require(is_integer(value) and value >= 1, key, value, "an integer, at least 1")
+            object.__setattr__(self, key, int(value))
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Duration:
         """
         if isinstance(given, Duration):
             return given
+        given = cast("int | float | str", plain(given))
         if given == 1 and isinstance(given, float):
             raise BadValue(f"{key}={given} is ambiguous: write 100% or a number of steps")
         if is_number(given) and float("-inf") < given < 10**15:  # type: ignore[operator]

@@ -1,7 +1,9 @@
 """Errors that are not the program's own fault: one line that names the key, the value and what is allowed."""
 
+import numbers
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 
 class BadValue(ValueError):
@@ -47,10 +49,19 @@ def within(group: str) -> Iterator[None]:
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a finite real number; ``True`` and ``False`` are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    """Whether `value` is a finite real number, numpy's among them; ``True`` and ``False`` are not."""
+    # abs of a float16 that is compared with a float would warn of an overflow
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(plain(value)) < float("inf")
 
 
 def is_integer(value: object) -> bool:
-    """Whether `value` is an integer; ``True`` and ``False`` are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether `value` is an integer, numpy's among them; ``True`` and ``False`` are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def plain(value: Any) -> Any:
+    """The value as Python's own numbers and lists, where it is a number, scalar or array of numpy's.
+
+    They would overflow where Python's grow, and look different in a ``repr``.
+    """
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, overload
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrdecay.durations import Duration, DurationLike, Horizon
-from lrdecay.errors import BadValue, is_number, require
+from lrdecay.errors import BadValue, is_number, plain, require
 
 Array = NDArray[np.float64]
 Curve = Literal["linear", "cosine", "sqrt", "square"]
@@ -89,6 +89,8 @@ class Schedule(ABC):
     weight_decay: Literal["coupled", "constant"] = "coupled"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         for key in ("warmup", "hold", "cooldown"):
             Duration.parse(getattr(self, key), key)
         self.require_positive_duration("sample_every")
@@ -206,8 +208,8 @@ class Schedule(ABC):
         """Puts a tuple in the place of a list, so that the schedule can be hashed."""
         value = getattr(self, key)
         require(isinstance(value, Sequence) and not isinstance(value, str), key, value, allowed)
-        object.__setattr__(self, key, tuple(value))
-        return tuple(value)
+        object.__setattr__(self, key, tuple(map(plain, value)))
+        return getattr(self, key)
 
     def require_positive_duration(self, key: str) -> None:
         """The field is a duration longer than 0."""
@@ -227,6 +229,14 @@ class Schedule(ABC):
         require(is_number(value), key, value, allowed)
         require(value > at_least if above else value >= at_least, key, value, allowed)
         require(value <= at_most, key, value, allowed)
+
+
+def duration_keys() -> set[str]:
+    """Keys of all schedules that there are, anybody's among them, whose values are durations."""
+    kinds = [Schedule]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return {f.name for kind in kinds for f in fields(kind) if "Duration" in str(f.type)}
 
 
 def periods(u: NDArray, period: Fraction) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from lrdecay.errors import is_integer, is_number, require
+from lrdecay.errors import is_integer, is_number, plain, require
 
 METRICS = ("val/loss", "val/acc", "train/loss", "train/acc")
 
@@ -46,6 +46,9 @@ class Scale(ABC):
     cooling: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.init:
+                setattr(self, f.name, plain(getattr(self, f.name)))
         require(self.metric in METRICS, "metric", self.metric, f"one of {', '.join(METRICS)}")
         self._require("factor", 0 < self.factor < 1 if is_number(self.factor) else False, "a number in (0, 1)")
         self._require_count("patience")

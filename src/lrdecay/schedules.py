@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lrdecay.durations import Duration, DurationLike, Horizon
-from lrdecay.errors import is_integer, is_number, require
+from lrdecay.errors import is_integer, is_number, plain, require
 from lrdecay.placement import Array, Phases, Schedule, periods, whole
 
 
@@ -117,7 +117,7 @@ class Piecewise(Schedule):
             pair = isinstance(point, Sequence) and not isinstance(point, str) and len(point) == 2
             require(pair and is_number(point[1]) and point[1] >= 0, "points", list(points), allowed)
             Duration.parse(point[0], "points")
-        object.__setattr__(self, "points", tuple(map(tuple, points)))
+        object.__setattr__(self, "points", tuple(tuple(map(plain, point)) for point in points))
         self.require_choice("curve", ("linear", "cosine", "constant"))
 
     def phases(self, horizon: Horizon) -> Phases:

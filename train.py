@@ -9,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lrdecay.messages import one_line, one_line_errors
+from lrdecay.overrides import accepted
 from lrdecay.sweep import register_resolvers
 
 
@@ -30,5 +31,6 @@ def main(config: DictConfig) -> float:
 
 if __name__ == "__main__":
     register_resolvers()
+    sys.argv[1:] = accepted(sys.argv[1:])
     with one_line_errors():
         main()

@@ -42,8 +42,9 @@ from lrdecay.data import Digits, read_mnist
 from lrdecay.durations import Horizon
 from lrdecay.errors import ConfigError
 from lrdecay.figures import bar_chart
+from lrdecay.files import write_atomically
 from lrdecay.placement import Schedule
-from lrdecay.record import digest, read, write_atomically
+from lrdecay.record import digest, read
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "scripts/peers"

@@ -16,11 +16,11 @@ from lrdecay.claims import Claim, names, read_claim
 from lrdecay.console import relative
 from lrdecay.errors import ConfigError
 from lrdecay.figures import gains_figure
+from lrdecay.files import write_atomically
 from lrdecay.findings import cost, markdown, sentence
 from lrdecay.groups import load
 from lrdecay.judgement import Verdict, judge
 from lrdecay.messages import one_line_errors
-from lrdecay.record import write_atomically
 
 ROOT = Path(__file__).parent.parent
 INTERRUPTED = (130, 143, -2, -15)

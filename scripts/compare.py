@@ -43,6 +43,11 @@ def main() -> None:
         metavar="1,2",
         help="figures as wide as so many columns of a paper too",
     )
+    parser.add_argument(
+        "--cut-short",
+        action="store_true",
+        help="average runs that did not come to their planned end with those that did",
+    )
     arguments = parser.parse_intermixed_args()
     check_formats(arguments.format, arguments.columns)
     for path in arguments.paths:
@@ -60,6 +65,7 @@ def main() -> None:
             arguments.tuned_over,
             arguments.format,
             [int(columns) for columns in arguments.columns],
+            arguments.cut_short,
         ):
             print(relative(file), flush=True)
     if len(data := sorted({record.data for record in records if record.data is not None})) > 1:

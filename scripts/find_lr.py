@@ -12,10 +12,12 @@ import logging
 import sys
 from pathlib import Path
 
-from lrdecay.configuration import build, check, compose_all
+from lrdecay.configuration import build, compose_all
 from lrdecay.console import figure_path, relative
 from lrdecay.errors import ConfigError
 from lrdecay.messages import one_line_errors
+from lrdecay.overrides import key_of
+from lrdecay.rules import check
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 # One process, and nothing but training batches. (A range test in several processes would have to agree when to stop.)
@@ -24,6 +26,15 @@ SHORT = (
     "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.fast_dev_run=false",
     "++trainer.profiler=null", "++trainer.devices=1", "++trainer.strategy=auto", "++trainer.num_nodes=1",
 )  # fmt: skip
+
+
+def refuse_own(overrides: list[str]) -> None:
+    """Refuses overrides of what the range test sets itself, rather than replace them in silence."""
+    own = {key_of(override): "sets it itself" for override in SHORT}
+    own |= {"trainer.max_steps": "takes as many as --steps", "optimizer.lr": "tries the rates from --low to --high"}
+    for override in overrides:
+        if (key := key_of(override)) in own:
+            raise ConfigError(f"{override}: cannot be combined with find_lr, which {own[key]}")
 
 
 def main() -> None:
@@ -37,6 +48,7 @@ def main() -> None:
     parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
     arguments = parser.parse_intermixed_args()
     high = {"exponential": 10.0, "linear": 0.1}[arguments.mode] if arguments.high is None else arguments.high
+    refuse_own(arguments.overrides)
     fixed = (*SHORT, f"trainer.max_steps={arguments.steps}", f"optimizer.lr={arguments.low!r}")
     configs = compose_all(CONF, [*arguments.overrides, *fixed])
     if len(configs) > 1:
@@ -45,15 +57,17 @@ def main() -> None:
 
     import pytorch_lightning as pl
 
+    from lrdecay.building import make_data, make_module
     from lrdecay.figures import range_test_figure
+    from lrdecay.files import write_atomically
+    from lrdecay.process import prepare_process
     from lrdecay.range_test import Probe, range_test, require_range
-    from lrdecay.record import write_atomically
-    from lrdecay.run import make_module
 
     require_range(arguments.low, high, arguments.steps)
     check(config)
+    prepare_process(config.process.tune, config.process.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    data: pl.LightningDataModule = build(config.data, "data")
+    data = make_data(config)
     trainer: pl.Trainer = build(config.trainer, "trainer", callbacks=[Probe()], logger=False)
     module = make_module(config, data, trainer.strategy.root_device)
     found = range_test(module, trainer, data, arguments.low, high, arguments.mode)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rich import get_console
 
-from lrdecay.configuration import compose_all, data_name
+from lrdecay.catalogue import data_set
+from lrdecay.configuration import compose_all
 from lrdecay.console import figure_path, plural, relative, say
+from lrdecay.files import write_atomically
 from lrdecay.messages import one_line_errors
 from lrdecay.preview import rate_curve, table
-from lrdecay.record import write_atomically
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 FOLLOW_A_METRIC = ("plateau", "greedy")
@@ -43,9 +44,11 @@ def main() -> None:
     width = console.width if console.is_terminal else 120
     console.width = width
     console.print(table(curves, width))
-    for horizon in {curve.horizon: None for curve in curves}:
-        data = "" if arguments.steps_per_epoch else f" of {data_name(configs[0][1]).rpartition('.')[2]}"
-        say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{data}")
+    # Of a class of one's own the name is that of the class, and the steps were given.
+    lengths = {(curve.horizon, data_set(config.data).name) for curve, (_, config) in zip(curves, configs, strict=True)}
+    for horizon, data in sorted(lengths, key=lambda pair: (pair[0].total_steps, pair[1])):
+        of = "" if arguments.steps_per_epoch else f" of {data}"
+        say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{of}")
     if any(config.get("scale") for _, config in configs):
         say("scale: drawn as 1; it follows a metric that only training has")
     say(relative(arguments.output))

@@ -11,12 +11,12 @@ from conftest import edit
 from test_resume import SMALL, the_run
 
 from lrdecay.configuration import compose_all
-from lrdecay.record import flatten
+from lrdecay.identity import flatten
 
 CONF = Path(__file__).parent.parent / "conf"
 
 # Keys whose value may be any word, or nothing but a folder.
-ANY_WORD = {"name", "output_dir", "data.root", "resume"}
+ANY_WORD = {"name", "output_dir", "data.root", "resume", "trainer.model_registry"}
 NO_VALUE = ["abc", "[1,2]", "{a:1}", "nan", "''"]
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from conftest import NO_NETWORK
 
-from lrdecay.data import MNIST, MNIST_FILES, Batches, Digits, auto, read_mnist
+from lrdecay.catalogue import MNIST_FILES
+from lrdecay.data import MNIST, Batches, Digits, auto, read_mnist
 from lrdecay.errors import ConfigError
 
 CPU = torch.device("cpu")

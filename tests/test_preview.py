@@ -27,7 +27,7 @@ def test_draws_each_schedule(tmp_path):
     assert done.stderr == ""
     for name in ("cosine", "step", "wsd"):
         assert re.search(rf"^ +{name} +▁?.*█", done.stdout, re.MULTILINE)
-    assert "360 steps, 18 an epoch of Digits" in done.stdout
+    assert "360 steps, 18 an epoch of digits" in done.stdout
     assert (tmp_path / "outputs/preview.png").read_bytes().startswith(PNG)
 
 
@@ -51,7 +51,7 @@ def test_says_how_long_each_run_is(tmp_path):
     done = preview(tmp_path, "data=digits", "schedule=cosine", "trainer.max_epochs=5,10")
     assert re.search(r"^ +max_epochs=5 .* 90 ", done.stdout, re.MULTILINE)
     assert re.search(r"^ +max_epochs=10 .* 180 ", done.stdout, re.MULTILINE)
-    assert "90 steps, 18 an epoch of Digits\n180 steps, 18 an epoch of Digits" in done.stdout
+    assert "90 steps, 18 an epoch of digits\n180 steps, 18 an epoch of digits" in done.stdout
 
 
 def test_loads_neither_torch_nor_data(tmp_path):

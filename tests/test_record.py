@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lrdecay.record import Record, RecordError, find, read, result_hash, write_atomically
+from lrdecay.files import write_atomically
+from lrdecay.identity import result_hash
+from lrdecay.record import Record, RecordError, find, read
 
 CONFIG = {"schedule": {"gamma": 0.1}, "seed": 0, "data": {"root": "a", "_target_": "x"}, "logger": {"csv": {"name": 1}}}
 
@@ -58,7 +60,7 @@ def test_is_plain_json_even_with_nan(tmp_path):
         lambda whole: b"[]",
         lambda whole: b"{}",
         lambda whole: b"\xff\xfe",
-        lambda whole: whole.replace(b'"schema": 3', b'"schema": 99'),
+        lambda whole: whole.replace(b'"schema": 4', b'"schema": 99'),
         lambda whole: whole.replace(b'"running"', b'"dancing"'),
         lambda whole: whole.replace(b'"gamma": 0.1', b'"gamma": 0.2'),
         lambda whole: whole.replace(b'"digest"', b'"digits"'),

@@ -1,7 +1,8 @@
 import pytest
 
 from lrdecay.errors import ConfigError
-from lrdecay.sweep import better, claim, job_name, sweep_dir
+from lrdecay.overrides import job_name
+from lrdecay.sweep import better, claim, sweep_dir
 
 CHOICES = {"schedule": "cosine", "optimizer": "adam", "trainer": "cpu"}
 
@@ -35,7 +36,7 @@ def test_a_name_that_cannot_be_a_folder_or_a_run(tmp_path, name):
         ([], [], "03_cosine"),
         (["model.hidden=[8,4]"], [], "03_hidden-8-4"),
         (["+trainer.limit_val_batches=0.5"], [], "03_limit_val_batches-0.5"),
-        (["schedule._target_=my/odd=Class"], [], "03__target_-my-odd-Class"),
+        (["schedule._target_=my/odd=Class"], [], "03_my-odd-Class"),
         (["schedule.warmup=5%"], [], "03_warmup-5%"),
     ],
 )

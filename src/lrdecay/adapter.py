@@ -151,7 +151,23 @@ class TorchSchedule:
         """
         if self.monitor is not None:
             raise BadValue(f"monitor={self.monitor}: the rates follow a metric that only training has")
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9)
+        return self._stepped(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate, momentum=0.9), horizon)
+
+    def rehearse(self, optimizer: Optimizer, horizon: Horizon) -> None:
+        """Steps the scheduler through the whole run beside the optimizer, without training.
+
+        Raises:
+            BadValue: it cannot be made, or stepped as often; one that follows a metric is not tried.
+        """
+        if self.monitor is not None:
+            return
+        # Its groups and defaults are all that a scheduler sees of an optimizer.
+        groups = [group | {"params": [torch.nn.Parameter(torch.zeros(1))]} for group in optimizer.param_groups]
+        stand_in = torch.optim.SGD(groups, lr=0.1)
+        stand_in.defaults = dict(optimizer.defaults)
+        self._stepped(stand_in, horizon)
+
+    def _stepped(self, optimizer: Optimizer, horizon: Horizon) -> np.ndarray:
         scheduler = self.attach(optimizer)["scheduler"]
         rates = np.empty(horizon.total_steps)
         for step in range(horizon.total_steps):

@@ -1,5 +1,6 @@
 """Lightning callbacks: the progress bar, the record kept up to date, TensorBoard's pages."""
 
+import math
 import time
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from lrdecay import progress
 from lrdecay.console import format_metric, say, summary
 from lrdecay.module import Classifier
+from lrdecay.placement import duration_keys
 from lrdecay.record import Record
 from lrdecay.stopping import Stop
 
@@ -45,12 +47,14 @@ class ProgressBar(Callback):
         self._next = now + self.every
         steps = trainer.global_step
         status = f"{(steps - self._start_step) / (now - self._started):.0f}/s"
-        assert isinstance(trainer.lightning_module, Classifier)
-        if epochs := trainer.lightning_module.epochs:
-            status += f" · val/acc {format_metric('val/acc', epochs[-1].get('val/acc'))}"
-        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        total = trainer.estimated_stepping_batches
-        self._display.update(self, description=epoch, completed=steps, total=total, status=status)
+        module = trainer.lightning_module
+        assert isinstance(module, Classifier)
+        assert module.horizon is not None, "known before the first step"
+        if module.epochs:
+            status += f" · {module.monitor} {format_metric(module.monitor, module.epochs[-1].get(module.monitor))}"
+        horizon = module.horizon
+        epoch = f"epoch {trainer.current_epoch + 1}/{math.ceil(horizon.total_steps / horizon.steps_per_epoch)}"
+        self._display.update(self, description=epoch, completed=steps, total=horizon.total_steps, status=status)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -91,7 +95,7 @@ class RecordKeeper(Checkpoint):
             if self.announced is not None:  # not before the schedule fits the run, so that an error stands alone
                 say(summary(self.announced, self.record, trainer))
                 if trainer.global_step:
-                    say(f"goes on after step {trainer.global_step:,} of {pl_module.horizon.total_steps:,}")
+                    say(f"resumes after step {trainer.global_step:,} of {pl_module.horizon.total_steps:,}")
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         # After the checkpoints, whose turn is before, and when they can be written.
@@ -109,7 +113,7 @@ class RecordKeeper(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        self.record.epochs = pl_module.epochs
+        self.record.epochs, self.record.steps = pl_module.epochs, trainer.global_step
         now = time.monotonic()
         self.record.epoch_seconds.append(now - self._started)
         self._started = now
@@ -119,6 +123,7 @@ class RecordKeeper(Checkpoint):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         assert isinstance(pl_module, Classifier)
         self.record.epochs, self.record.divergence = pl_module.epochs, pl_module.divergence
+        self.record.steps = trainer.global_step
 
 
 class Hyperparameters(Callback):
@@ -127,9 +132,15 @@ class Hyperparameters(Callback):
     TensorBoard gets a Custom Scalars page with train and validation in one chart, and at the end an HParams session
     whose metrics are the curves' last values. Other loggers get the values at the start.
 
+    TensorBoard takes one type for a column, from whichever run it reads first, and answers no request when another run
+    has another. So what is a number in one run and a text in another is a text in all: durations, and what a model or
+    data set takes as one number or several. What is null in some runs is not there.
+
     Args:
         values: plain values by name.
     """
+
+    TEXTS = ("model.hidden", "model.image_size", "data.val_size")
 
     METRICS = ("train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc")
     LAYOUT: ClassVar = {
@@ -157,9 +168,11 @@ class Hyperparameters(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        texts = {*self.TEXTS, *(f"schedule.{name}" for name in duration_keys())}
         values = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
+            key: value if isinstance(value, bool | int | float) and key not in texts else str(value)
             for key, value in self.values.items()
+            if value is not None
         }
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

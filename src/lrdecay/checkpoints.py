@@ -1,10 +1,9 @@
 """Checkpoints: written whole or not at all, read without executing anything, and such that a run can go on exactly."""
 
-import math
 import os
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from lrdecay.configuration import METRICS
 from lrdecay.errors import ConfigError, is_integer, is_number, require
+from lrdecay.files import sync_folder, write_atomically
 from lrdecay.loggers import position
 from lrdecay.module import CHECKPOINT_VERSION, Classifier
 from lrdecay.randomness import random_state
-from lrdecay.record import sync_folder, write_atomically
+from lrdecay.rules import METRICS
 from lrdecay.stopping import Stop
-from lrdecay.sweep import better
 
 FOLDER, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 
@@ -68,7 +66,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class Checkpoints(Checkpoint):
-    """``last.ckpt`` after every epoch, and between if asked; ``best.ckpt``, the epoch with the best metric.
+    """``last.ckpt`` after every epoch, and between if asked; ``best.ckpt``, the weights that validated best.
 
     They are written between two optimizer steps, when everything that belongs to the first is done, validation and
     logs among it, and hold all that the next one depends on.
@@ -99,19 +97,33 @@ class Checkpoints(Checkpoint):
         self.stop = Stop()
         """A checkpoint is written before a request is obeyed; `run` gives the one that signals reach."""
         self._saved_step = 0
+        self._best_step = -1
         self._saved_time = 0.0
         self._between_epochs = True
         self._saving = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+        assert isinstance(pl_module, Classifier)
+        self._best_step = pl_module.best.get("step", -1)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        # The best first: were this the last moment, the steps before would be done again, and both be written.
+        names = [BEST] if self._improved(trainer, pl_module) else []  # by a validation within the epoch
         # Gradients that are being accumulated are not kept.
         if self._due(trainer) and batch_idx % trainer.accumulate_grad_batches == 0:
-            self._save(trainer, between_epochs=False)
+            names.append(LAST)
+        if names:
+            self._save(trainer, between_epochs=False, names=names)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The final weights can be the best, and be measured only when the training has ended."""
+        last = Path(trainer.default_root_dir) / FOLDER / LAST
+        if trainer.state.fn == "validate" and self._improved(trainer, pl_module) and trainer.is_global_zero:
+            _link(last, last.with_name(BEST))
+            self._best_step = trainer.global_step - 1
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Not at the end of the last one, where some schedulers have not been stepped yet.
@@ -144,10 +156,15 @@ class Checkpoints(Checkpoint):
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == self._saved_step and self._between_epochs:
             return
-        assert isinstance(pl_module, Classifier)
-        improved = self.monitor is not None and _improved(pl_module.epochs, self.monitor)
-        # The best first: were this the last moment, the epoch would be trained again, and both be written.
+        improved = self._improved(trainer, pl_module)
         self._save(trainer, between_epochs=True, names=(BEST, LAST) if improved else (LAST,))
+
+    def _improved(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        """Whether the weights as they are now were measured to be the best, and are not kept as that yet."""
+        assert isinstance(pl_module, Classifier)
+        step = pl_module.best.get("step", -1)
+        skipped = self.monitor is None or trainer.fast_dev_run  # type: ignore[attr-defined]
+        return not skipped and step == trainer.global_step - 1 and step != self._best_step
 
     def _save(self, trainer: pl.Trainer, between_epochs: bool, names: Sequence[str] = (LAST,)) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -161,17 +178,10 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             for name in names[1:]:
                 _link(folder / names[0], folder / name)
-        self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
-
-
-def _improved(epochs: Sequence[Mapping[str, Any]], metric: str) -> bool:
-    """Whether the last epoch is the first of those with the best value."""
-    values = [row.get(metric, math.nan) for row in epochs]
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite or values[-1] != finite[-1]:
-        return False
-    best = min(finite) if better(metric) == "min" else max(finite)
-    return finite.index(best) == len(finite) - 1
+        if BEST in names:
+            self._best_step = trainer.global_step - 1
+        if LAST in names:
+            self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
 
 
 def _link(source: Path, target: Path) -> None:

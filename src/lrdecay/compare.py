@@ -167,7 +167,8 @@ def _verdict(row: Mapping[str, Any]) -> str:
 def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]:
     notes = []
     for g in groups:
-        if not g.completed:
+        notes += _cut_short(g)
+        if not any(run.status == "completed" for run in g.runs):
             notes.append(f"{g.label}: no run completed")
         elif lost := sum(run.status == "diverged" for run in g.runs):
             notes.append(f"{g.label}: {lost} of {len(g.runs)} diverged, and have no part in its numbers")
@@ -193,6 +194,16 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
     if compared and all(len({seed(run) for run in g.completed}) < 2 for g in groups):
         notes.append("one seed: there are no intervals and no tests; seed=1,2,3,4,5 gives them")
     return notes
+
+
+def _cut_short(group: Group) -> list[str]:
+    """What has to be said of runs that did not come to the end that was planned."""
+    if not group.cut_short:
+        return []
+    runs = listed([f"seed {seed(run)} {run.cut_short}" for run in group.cut_short], most=4)
+    if group.cut_short_count:
+        return [f"{group.label}: {runs}; its schedule was cut off there"]
+    return [f"{group.label}: {runs}; not averaged with whole runs, which --cut-short does"]
 
 
 def _pairing(group: Group, baseline: Group) -> list[str]:

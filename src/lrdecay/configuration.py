@@ -1,7 +1,7 @@
-"""The configuration: composed, checked and built, and the horizon that it means, all without torch."""
+"""The configuration: composed and built, and the horizon that it means, all without torch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +9,15 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
+from lrdecay.catalogue import data_set
 from lrdecay.durations import Horizon
-from lrdecay.errors import BadValue, ConfigError, is_integer, is_number, require, shortened, within
+from lrdecay.errors import BadValue, ConfigError, is_integer, require, within
 from lrdecay.messages import one_line
+from lrdecay.overrides import accepted, expand, names, varied
+from lrdecay.rules import check_present
 from lrdecay.splits import split_sizes
-from lrdecay.sweep import FOLDER_NAME, expand, is_folder_name, register_resolvers, varied
-
-METRICS = ("val/acc", "val/loss")
-RESUME_MODES = (None, "extend", "weights")
-
-# Of the data sets that come with the package, by target, before some of them are taken for validation.
-TRAINING_IMAGES = {"lrdecay.data.MNIST": 60_000, "lrdecay.data.Digits": 1_438}
 
 
 def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False) -> list[tuple[str, DictConfig]]:
@@ -38,10 +34,13 @@ def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False)
     Raises:
         HydraException: an override is none, or does not fit the configuration.
     """
+    from lrdecay.sweep import register_resolvers
+
     register_resolvers()
     configs = []
     with initialize_config_dir(str(conf), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
+        overrides = accepted(overrides)
         jobs, fixed = expand(overrides, loader)
         if experiments:
             params = compose("config", jobs[0], return_hydra_config=True).hydra.sweeper.params or {}
@@ -49,99 +48,14 @@ def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False)
             jobs, fixed = expand([*own, *overrides], loader)
         for job in jobs:
             config = compose("config", job, return_hydra_config=True)
-            choices = config.hydra.runtime.choices
+            check_present(config)
+            choices = names(config, config.hydra.runtime.choices)
             parts = [part.partition("=") for part in varied(job, fixed, choices)]
             label = " ".join(key.split(".")[-1] + equals + value for key, equals, value in parts)
             with read_write(config), open_dict(config):
                 del config["hydra"]
-            configs.append((label or choices.schedule, config))
+            configs.append((label or choices["schedule"], config))
     return configs
-
-
-def check(config: DictConfig) -> None:
-    """Checks the values that no class checks, or that a class would name by another key.
-
-    Raises:
-        ConfigError: a value cannot be used.
-    """
-    for group in ("schedule", "optimizer", "model", "data", "trainer"):
-        if config[group] is None:
-            raise ConfigError(f"{group}=null: must be one of its choices; `--help` lists them")
-    for key, fits, allowed in RULES:
-        value = OmegaConf.select(config, key, default=ABSENT)
-        if value is not ABSENT and not fits(value):
-            raise ConfigError(f"{key}={shortened(value)}: must be {allowed}")
-    for key in ("callbacks", "logger", "default_root_dir"):
-        if key in config.trainer:
-            raise ConfigError(f"trainer.{key}: must be left to the run; there is callbacks=, logger= and output_dir=")
-    if config.get("resume_mode") is not None and config.resume is None:
-        raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
-
-
-def _at_least(least: float) -> Callable[[Any], bool]:
-    return lambda value: is_integer(value) and value >= least
-
-
-def _or_null(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or fits(value)
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_limit(value: Any) -> bool:
-    return (is_number(value) and 0 <= value <= 1) or (is_integer(value) and value >= 0)
-
-
-def _are_betas(value: Any) -> bool:
-    return (
-        isinstance(value, ListConfig) and len(value) == 2 and all(is_number(beta) and 0 <= beta < 1 for beta in value)
-    )
-
-
-def _is_positive(value: Any) -> bool:
-    return is_number(value) and value > 0
-
-
-def _is_claim(value: Any) -> bool:
-    return isinstance(value, DictConfig) and isinstance(value.get("says"), str)
-
-
-ABSENT = object()
-LENGTH = (lambda value: _at_least(1)(value) or value == -1, "an integer, at least 1, or -1 for no limit")
-LIMIT = (_or_null(_is_limit), "an integer of at least 0, a part in [0, 1], or null")
-TRUTH = (_is_bool, "true or false")
-RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("trainer.max_epochs", *LENGTH),
-    ("trainer.max_steps", *LENGTH),
-    ("trainer.limit_train_batches", *LIMIT),
-    ("trainer.limit_val_batches", *LIMIT),
-    ("trainer.limit_test_batches", *LIMIT),
-    ("trainer.overfit_batches", *LIMIT),
-    ("trainer.fast_dev_run", _or_null(lambda v: isinstance(v, int)), "true, false, a number of batches, or null"),
-    ("trainer.accumulate_grad_batches", _at_least(1), "an integer, at least 1"),
-    ("trainer.gradient_clip_val", _or_null(_is_positive), "a number above 0, or null"),
-    ("trainer.log_every_n_steps", _at_least(0), "an integer, at least 0, which is the end of an epoch only"),
-    ("trainer.check_val_every_n_epoch", _or_null(_at_least(1)), "an integer, at least 1, or null"),
-    ("trainer.num_sanity_val_steps", _at_least(-1), "an integer, at least 0, or -1 for all batches"),
-    ("trainer.enable_progress_bar", *TRUTH),
-    ("trainer.enable_model_summary", *TRUTH),
-    ("process.tune", *TRUTH),
-    ("process.threads", _or_null(_at_least(1)), "an integer, at least 1, or null for torch's choice"),
-    ("optimizer.lr", _is_positive, "a number above 0"),
-    ("optimizer.fused", _or_null(_is_bool), "true, false or null"),
-    ("optimizer.nesterov", *TRUTH),
-    ("optimizer.betas", _are_betas, "two numbers in [0, 1)"),
-    ("seed", lambda value: is_integer(value) and 0 <= value < 2**32, "an integer, at least 0 and below 2³²"),
-    ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
-    ("metric", lambda value: value in METRICS, f"one of {', '.join(METRICS)}"),
-    ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
-    ("claim", _or_null(_is_claim), "null, or a mapping with what it says"),
-    ("resume_mode", lambda value: value in RESUME_MODES, "null, extend or weights"),
-    ("trust", *TRUTH),
-)
-"""Keys, what their values must fit, and that in words; those that are not there are not checked."""
 
 
 def build(node: DictConfig, group: str, **arguments: Any) -> Any:
@@ -182,29 +96,23 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     if batches < 1:
         raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
     per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
-    epochs, steps = (1, fast) if fast else (trainer.max_epochs, trainer.max_steps)
+    epochs, steps = (1, fast) if fast else (trainer.get("max_epochs"), trainer.get("max_steps", -1))
+    if epochs is None:  # as Lightning has it
+        epochs = 1000 if steps == -1 else -1
     ends = [count for count in (epochs * per_epoch, steps) if count > 0]
     if not ends:
         raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
     return Horizon(min(ends), per_epoch)
 
 
-def data_name(config: DictConfig) -> str:
-    """The class of the data set; ``auto`` is MNIST where it is on disk. (Only a run would try to download it.)"""
-    target = config.data.get("_target_")
-    if target != "lrdecay.data.auto":
-        return str(target)
-    there = (Path(config.data.root) / "MNIST/raw/train-images-idx3-ubyte").is_file()
-    return "lrdecay.data.MNIST" if there else "lrdecay.data.Digits"
-
-
 def _batches(config: DictConfig) -> int:
-    name = data_name(config)
-    if name not in TRAINING_IMAGES:
-        raise ConfigError(f"data._target_={name}: its size is not known without loading it; give --steps-per-epoch")
+    available = data_set(config.data).training_images
+    if available is None:
+        target = config.data.get("_target_")
+        raise ConfigError(f"data._target_={target}: its size is not known without loading it; give --steps-per-epoch")
     with within("data"):
-        images, _ = split_sizes(TRAINING_IMAGES[name], config.data.val_size, config.data.train_size)
-        size = config.data.batch_size
+        images, _ = split_sizes(available, config.data.get("val_size", "20%"), config.data.get("train_size"))
+        size = config.data.get("batch_size", 64)
         require(is_integer(size) and size >= 1, "batch_size", size, "an integer, at least 1")
         require(size <= images, "batch_size", size, f"at most the {images} training images")
     return -(-images // size)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.core.hydra_config import HydraConfig
 from rich import get_console
 from rich.markup import escape
 
@@ -42,9 +43,11 @@ def format_seconds(seconds: float) -> str:
 
 
 def relative(path: Path) -> str:
-    """The path from the working directory where it lies below it."""
+    """The path from the working directory of the command where it lies below it."""
+    # hydra.job.chdir changes that of a job, not that of the shell.
+    started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
     path = path.absolute()
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return os.path.relpath(path, started) if path.is_relative_to(started) else str(path)
 
 
 def result(record: Record) -> str:
@@ -56,7 +59,9 @@ def result(record: Record) -> str:
 def ended(record: Record) -> str:
     """What a completed run came to, where and in which time."""
     seconds = format_seconds(record.seconds)
-    return f"[bold]{escape(str(record.data))}[/]: {result(record)} · {seconds} → {escape(relative(record.directory))}"
+    cut_short = f" · [bold]{escape(record.cut_short)}[/]" if record.cut_short else ""
+    folder = escape(relative(record.directory))
+    return f"[bold]{escape(str(record.data))}[/]: {result(record)}{cut_short} · {seconds} → {folder}"
 
 
 def named_schedule(choices: Mapping[str, str]) -> str:
@@ -85,7 +90,9 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
     schedule = named_schedule(choices)
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
-    length = plural(trainer.max_epochs, "epoch") if trainer.max_steps == -1 else plural(trainer.max_steps, "step")
+    steps, per_epoch = record.total_steps or 0, record.steps_per_epoch or 1
+    whole = steps % per_epoch == 0
+    length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     return (
         f"[bold]{escape(schedule)}[/] · {escape(str(choices.get('optimizer')))}{rate} · "

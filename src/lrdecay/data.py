@@ -24,6 +24,8 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from lrdecay import catalogue
+from lrdecay.catalogue import MNIST_FILES, data_folder, mnist_on_disk
 from lrdecay.errors import ConfigError, is_integer, require
 from lrdecay.splits import split_sizes
 
@@ -152,9 +154,9 @@ class TensorData(LightningDataModule, ABC):
         if train_size is not None:
             _require_count("train_size", train_size)
         require(is_integer(shift) and 0 <= shift <= 28, "shift", shift, "an integer in [0, 28]")
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.shift = shift
+        self.batch_size = int(batch_size)  # torch takes no integers of numpy's
+        self.eval_batch_size = int(eval_batch_size)
+        self.shift = int(shift)
         self.val_size = val_size
         self.train_size = train_size
         self.seed = 0
@@ -181,6 +183,14 @@ class TensorData(LightningDataModule, ABC):
     def sizes(self) -> dict[str, int]:
         """Images in each split."""
         return {key: len(labels) for key, (_, labels) in self._splits.items()}
+
+    @property
+    def model_sizes(self) -> dict[str, Any]:
+        """What a model must fit, by the names of the models' arguments: classes, and the images' channels and size."""
+        images, _ = self._splits["train"]
+        channels, height, width = images.shape[1:]
+        size = height if height == width else [height, width]
+        return {"classes": self.classes, "channels": channels, "image_size": size}
 
     @property
     def classes(self) -> int:
@@ -229,11 +239,11 @@ class MNIST(TensorData):
         sizes: see `TensorData`.
     """
 
-    name = "mnist"
+    name = catalogue.MNIST.name
 
     def __init__(self, root: str | Path = "data", download: bool = True, **sizes: Any) -> None:
         super().__init__(**sizes)
-        self.root = Path(root)
+        self.root = data_folder(root)
         self.download = download
 
     def load(self) -> tuple[Split, Split]:
@@ -256,7 +266,7 @@ class Digits(TensorData):
     pixels, in a margin of 2.
     """
 
-    name = "digits"
+    name = catalogue.DIGITS.name
 
     def load(self) -> tuple[Split, Split]:
         from sklearn.datasets import load_digits
@@ -272,7 +282,7 @@ class Digits(TensorData):
 
 def auto(root: str | Path = "data", download: bool = True, **sizes: Any) -> TensorData:
     """MNIST where it is on disk or can be downloaded, otherwise digits, said in a warning."""
-    return MNIST(root, download, **sizes) if _mnist_at_hand(Path(root), download) else Digits(**sizes)
+    return MNIST(root, download, **sizes) if _mnist_at_hand(data_folder(root), download) else Digits(**sizes)
 
 
 @functools.cache
@@ -295,20 +305,6 @@ class MissingData(ConfigError):
             f"data=mnist: {self.why}; set LRDECAY_DATA to the folder that holds MNIST/raw, "
             "or use data=digits, which needs no files"
         )
-
-
-# md5 of the four unpacked files; torchvision knows those of the archives only.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-
-
-def mnist_on_disk(root: Path) -> bool:
-    """Whether all four MNIST files are in ``root/MNIST/raw``."""
-    return all((root / "MNIST/raw" / name).is_file() for name in MNIST_FILES)
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrdecay.record import Record, determining
+from lrdecay.catalogue import AUTO, KNOWN, data_set
+from lrdecay.identity import determining, differences, flatten, has_effect
+from lrdecay.record import Record
 
 
 class Earlier:
@@ -18,8 +20,10 @@ class Earlier:
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
         self.records = {record.directory.name: record for record in records}
+        self._data = {_target(record.config): record.data for record in records if record.data is not None}
+        """Names that only their classes know, which are not imported here: as the runs that used them found out."""
         self._settings = {
-            name: determining(record.config) | {"data": record.data or data_set(record.composed)}
+            name: determining(record.config) | {"data": record.data or self._data_set(record.composed)}
             for name, record in self.records.items()
             if not any("mode" in row for row in record.resumed)  # a run that was extended is nobody's repetition
         }
@@ -32,7 +36,7 @@ class Earlier:
         return self._given.get(number, name)
 
     def _choose(self, name: str, config: DictConfig) -> str:
-        own = comparable(settings(config))
+        own = comparable(self._of(config))
         taken = set(self._given.values())
         repeated = [folder for folder, theirs in self._settings.items() if comparable(theirs) == own]
         if free := [folder for folder in repeated if folder not in taken]:
@@ -46,29 +50,31 @@ class Earlier:
 
     def changed(self, name: str, config: DictConfig) -> list[str]:
         """How the run that has a job's name differs from it; nothing if none has."""
-        from lrdecay.resume import differences
+        return differences(self._settings[name], self._of(config)) if name in self._settings else []
 
-        return differences(self._settings[name], settings(config)) if name in self._settings else []
+    def _of(self, config: DictConfig) -> dict[str, Any]:
+        """What determines the result of a job, resolved; the rest may not be known yet."""
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
+        plain = cast(dict, OmegaConf.to_container(own, resolve=False))
+        values = {key: OmegaConf.select(config, key) for key in flatten(plain) if has_effect(key)}
+        for key, value in values.items():
+            if OmegaConf.is_config(value):
+                values[key] = OmegaConf.to_container(value, resolve=True)
+        return determining(values | {"data": {"_target_": _target(plain)}}) | {"data": self._data_set(config)}
+
+    def _data_set(self, config: Mapping[str, Any]) -> str:
+        """The name of the data set that a run under this configuration uses, as its record has it; empty for none."""
+        target, node = _target(config), config.get("data")
+        if target is None:
+            return ""  # the run will say what is wrong with it
+        if target in KNOWN or target == AUTO:
+            return data_set(OmegaConf.create(node)).name
+        return self._data.get(target) or data_set({"_target_": target}).name
 
 
-def settings(config: DictConfig) -> dict[str, Any]:
-    """What determines the result of a job, resolved; the rest may not be known yet."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
-    plain = cast(dict, OmegaConf.to_container(own, resolve=False))
-    values = {key: OmegaConf.select(config, key) for key in determining(plain)}
-    plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
-    return plain | {"data": data_set(config)}
-
-
-def data_set(config: Mapping[str, Any]) -> str:
-    """The name of the data set that a run under this configuration uses, as its record has it; empty for none."""
-    from lrdecay.configuration import data_name
-
-    try:
-        name = data_name(config if isinstance(config, DictConfig) else OmegaConf.create(dict(config)))
-    except (AttributeError, TypeError):  # the run will say what is wrong with it
-        return ""
-    return {"lrdecay.data.MNIST": "mnist", "lrdecay.data.Digits": "digits"}.get(name, name.rpartition(".")[2])
+def _target(config: Mapping[str, Any]) -> str | None:
+    data = config.get("data")
+    return str(data["_target_"]) if isinstance(data, Mapping | DictConfig) and data.get("_target_") else None
 
 
 def comparable(settings: Mapping[str, Any]) -> str:

@@ -5,13 +5,14 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
+from lrdecay.building import data_set_name, make_data, make_module, take_weights
 from lrdecay.checkpoints import FOLDER
-from lrdecay.configuration import build, check
+from lrdecay.configuration import build
 from lrdecay.errors import ConfigError
 from lrdecay.process import prepare_process
 from lrdecay.record import Record
 from lrdecay.resume import composed
-from lrdecay.run import data_set_name, make_module, take_weights
+from lrdecay.rules import check
 
 
 def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -> dict[str, float]:
@@ -33,7 +34,7 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     # Sums are rounded in another order with another number of threads.
     threads = record.threads if record.threads and 1 <= record.threads <= 1024 else None
     prepare_process(config.process.tune, threads)
-    data = build(config.data, "data")
+    data = make_data(config)
     if (name := data_set_name(data)) != record.data:
         raise ConfigError(f"data: is {name} now, and was {record.data} in the run")
     OmegaConf.update(config, "trainer.profiler", None, force_add=True)

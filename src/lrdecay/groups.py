@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from lrdecay.errors import ConfigError, is_integer, listed, shortened
+from lrdecay.identity import determining
 from lrdecay.inference import estimate
 from lrdecay.measures import MEASURES, Targets, number
-from lrdecay.record import Record, RecordError, determining, find, read
+from lrdecay.record import Record, RecordError, find, read
 
 LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
 SYMBOLS = {"gamma": "γ"}
@@ -28,6 +29,7 @@ class Group:
         label: what sets it apart from the groups it is compared with.
         data: the data set that was used.
         runs: the records, failed ones too.
+        cut_short_count: whether completed runs that did not come to their planned end count too.
         differs: the same as values by key: of a configuration group, its choice.
         tuned: the keys that were chosen for it by validation, with their values.
     """
@@ -37,6 +39,7 @@ class Group:
     runs: list[Record]
     differs: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
+    cut_short_count: bool = False
 
     @property
     def name(self) -> str:
@@ -46,7 +49,13 @@ class Group:
 
     @property
     def completed(self) -> list[Record]:
-        return [run for run in self.runs if run.status == "completed"]
+        """Those that came to the end that was planned, or, if those count too, to another."""
+        return [run for run in self.runs if run.status == "completed" and (self.cut_short_count or run.whole)]
+
+    @property
+    def cut_short(self) -> list[Record]:
+        """Those that completed, but ended elsewhere than planned."""
+        return [run for run in self.runs if run.status == "completed" and not run.whole]
 
     @property
     def diverged(self) -> list[Record]:
@@ -78,10 +87,11 @@ class Group:
         return values
 
     def counts(self) -> str:
-        """``3``, or ``2 of 3 (1 diverged)``."""
-        if len(self.completed) == len(self.runs):
+        """``3``, or ``2 of 3 (1 diverged)``, or ``2 of 3 (1 time limit)``."""
+        completed = list(map(id, self.completed))
+        others = sorted(run.ended_by or run.status for run in self.runs if id(run) not in completed)
+        if not others:
             return str(len(self.runs))
-        others = sorted(run.status for run in self.runs if run.status != "completed")
         listed = ", ".join(f"{len(list(same))} {status}" for status, same in itertools.groupby(others))
         return f"{len(self.completed)} of {len(self.runs)} ({listed})"
 
@@ -109,8 +119,14 @@ def load(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
-def group(records: Iterable[Record]) -> dict[str, list[Group]]:
-    """Groups for each data set, in the order of their first runs; data sets are never mixed."""
+def group(records: Iterable[Record], cut_short: bool = False) -> dict[str, list[Group]]:
+    """Groups for each data set, in the order of their first runs; data sets are never mixed.
+
+    Args:
+        records: the runs.
+        cut_short: whether completed runs that did not come to their planned end count too. They do, where a data set
+            has no others.
+    """
     records = list(records)
     known = {record.data for record in records if record.data is not None}
     # A run that failed before its data set was known belongs to the only one there is.
@@ -119,7 +135,11 @@ def group(records: Iterable[Record]) -> dict[str, list[Group]]:
     for record in records:
         key = repr(sorted(settings_of(record).items()))
         members.setdefault(record.data or fallback, {}).setdefault(key, []).append(record)
-    return {data: rename([Group("", data, runs) for runs in same.values()]) for data, same in members.items()}
+    found = {}
+    for data, same in members.items():
+        count = cut_short or not any(run.whole for runs in same.values() for run in runs)
+        found[data] = rename([Group("", data, runs, cut_short_count=count) for runs in same.values()])
+    return found
 
 
 def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
@@ -149,7 +169,7 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
         if key not in varied:
             among = ", ".join(varied) or "there is none"
             raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
-    metric = str(groups[0].runs[0].config.get("metric", "val/acc"))
+    metric = monitored(groups)
     alike = buckets(groups, keys)
     bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
     chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
@@ -177,7 +197,12 @@ def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str
     return [f"best at the {end} {key} that was tried: {listed(at, most=24)}" for end, at in ends.items() if at]
 
 
-def validates(group: Group, metric: str = "val/acc") -> tuple[bool, float]:
+def monitored(groups: Sequence[Group]) -> str:
+    """The metric by which the first run was told to judge: val/acc or val/loss."""
+    return str(groups[0].runs[0].config.get("metric", "val/acc"))
+
+
+def validates(group: Group, metric: str) -> tuple[bool, float]:
     """A key to sort groups by: how well they validate."""
     values = group.final(metric)
     mean = float(values.mean()) if values.size and np.isfinite(values).all() else -math.inf

@@ -20,6 +20,7 @@ from lrdecay import console
 from lrdecay.checkpoints import FOLDER, LAST
 from lrdecay.errors import ConfigError, DivergedError
 from lrdecay.messages import one_line
+from lrdecay.overrides import flags, shell_word
 from lrdecay.record import Record, Status
 from lrdecay.stopping import Interrupted, Stop
 
@@ -59,9 +60,11 @@ def outcome_recorded(record: Record, stop: Stop, sweep: str | None) -> Iterator[
                 log.error("%s: its record could not be written: %s", record.status, one_line(unwritable))
         if record.status == "interrupted":
             folder = console.relative(record.directory)
-            again = f"resume={folder}" if sweep is None else f"the same command with name={sweep}"
-            how = "goes on" if (record.directory / FOLDER / LAST).exists() else "begins anew"
-            print(f"{record.error} → {folder}; {again} {how}", file=sys.stderr)
+            again = (
+                shell_word("resume", folder) if sweep is None else f"the same command with {shell_word('name', sweep)}"
+            )
+            how = "resumes" if (record.directory / FOLDER / LAST).exists() else "restarts"
+            print(f"{record.error} → {folder}; {again} {how} it", file=sys.stderr)
             raise SystemExit(_exit_status(error)) from error
         raise
 
@@ -95,7 +98,7 @@ def job_of_many(job: Any) -> Iterator[None]:
     environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
     task = cast(list, OmegaConf.to_container(job.overrides.task, resolve=False))
     of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
-    sys.argv = [argv[0], *_flags(argv[1:]), *task]
+    sys.argv = [argv[0], *flags(argv[1:]), *task]
     sys.argv += [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
     with read_write(job):
         job.run.dir = job.runtime.output_dir
@@ -118,13 +121,3 @@ def job_of_many(job: Any) -> Iterator[None]:
 def _leave_process_group() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def _flags(arguments: list[str]) -> list[str]:
-    """Hydra's flags, such as ``--config-dir conf``, among a sweep's arguments; ``-m`` is left out."""
-    flags = []
-    words = iter(arguments)
-    for word in words:
-        if word.startswith("-") and word not in ("-m", "--multirun"):
-            flags += [word] if "=" in word else [word, next(words)]
-    return flags

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, or one job of several processes."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,16 @@ from pathlib import Path
 from lrdecay.errors import ConfigError
 
 FILE = ".lock"
+
+
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+"""Where launchers say which process of a job this is, in the order in which Lightning looks, and MPI's."""
+
+
+def rank() -> int:
+    """Which process of its job this is; 0 for the first, or only one."""
+    found = (os.environ[name] for name in RANKS if os.environ.get(name, "").isdecimal())
+    return int(next(found, 0))
 
 
 @contextmanager
@@ -20,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout  # not before it is needed: it imports asyncio
 
     with ExitStack() as stack:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of a distributed run belong to the first
+        if rank() == 0:  # the others belong to the first
             try:
                 stack.enter_context(FileLock(folder / FILE, blocking=False))
             except Timeout as error:

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from lrdecay.errors import ConfigError
-from lrdecay.record import write_atomically
+from lrdecay.files import write_atomically
 
 METRICS_FILE = ExperimentWriter.NAME_METRICS_FILE
 EVENT_FILES = "events.out.tfevents.*"

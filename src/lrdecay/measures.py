@@ -75,7 +75,8 @@ def _final(metric: str) -> Callable[[Record, Targets], float]:
 
 def _best(metric: str) -> Callable[[Record, Targets], float]:
     def best(run: Record, targets: Targets) -> float:
-        curve = _curve(run, metric)
+        # The final weights may have been measured only after the last epoch.
+        curve = np.append(_curve(run, metric), number(run.final.get(metric)))
         curve = curve[np.isfinite(curve)]
         if not curve.size:
             return math.nan

@@ -10,9 +10,17 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from yaml import MarkedYAMLError, YAMLError
 
 from lrdecay.errors import BadValue, ConfigError, DivergedError
+from lrdecay.output import keep_printing
 from lrdecay.stopping import Interrupted
 
 # Whether the user asked for tracebacks. Kept in a variable of our own, since Hydra's is set below and the processes
@@ -26,6 +34,9 @@ def one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, ConfigError):
         return str(error.__cause__)
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {error.problem}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, InterpolationResolutionError):
         return lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
@@ -33,14 +44,21 @@ def one_line(error: BaseException) -> str:
         return f"{error.full_key}=???: must be given"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not an override as Hydra writes them ({lines[0]})"
-    if lines[0].startswith("Could not override"):
-        key = lines[0].split("'")[1]
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key and "not in struct" in lines[0]:
+        return f"{error.full_key}: must be given"
+    if (key := lacking_key(error)) is not None:
         return f"{key}: no such key in this configuration; `--cfg job` prints those there are, +key=value adds one"
     if len(lines) > 1 and lines[1].startswith("Available options in"):
         group, choice = lines[0].split("'")[-2].rsplit("/", 1)
         choices = itertools.takewhile(lambda line: not line.endswith(":"), lines[2:])
         return f"{group}={choice}: must be one of {', '.join(choices)}"
     return " ".join(lines)
+
+
+def lacking_key(error: BaseException) -> str | None:
+    """The key that an override sets and the configuration lacks, if that is what Hydra refuses."""
+    text = str(error)
+    return text.split("'")[1] if text.startswith("Could not override") else None
 
 
 @contextmanager
@@ -51,11 +69,12 @@ def one_line_errors() -> Iterator[None]:
     """
     # Hydra would print its own longer text and exit; with this set it raises instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    keep_printing()
     # A log that cannot be written, on a full disk, is not the news: what fails for it is, and says so once.
     logging.raiseExceptions = FULL_ERRORS
     try:
         yield
-    except (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError, YAMLError) as error:
         if FULL_ERRORS:
             raise
         sys.exit(f"error: {one_line(error)}")
@@ -65,6 +84,10 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except UnicodeDecodeError as error:
+        if FULL_ERRORS:
+            raise
+        sys.exit(f"error: a file of the configuration is not UTF-8 text: {error.reason} at byte {error.start}")
     except ValueError as error:
         if isinstance(error.__cause__, OSError) and not FULL_ERRORS:  # a log file that cannot be opened
             sys.exit(f"error: {one_line(error.__cause__)}")

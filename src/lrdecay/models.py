@@ -1,10 +1,11 @@
-"""Networks for small grey images, batch × 1 × height × width, to logits, batch × classes.
+"""Networks for small images, batch × channels × height × width, to logits, batch × classes.
 
 Weights are Glorot-uniform and biases zero, as in Keras.
 """
 
+import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,23 +25,29 @@ class CNN(nn.Module):
         filters: filters of the convolution.
         hidden: units of the dense layer.
         classes: number of classes.
-        image_size: height and width of the images, in pixels.
-        dropout: part of the hidden units that is dropped in training.
+        image_size: height and width of the images, in pixels: one number, or both.
+        channels: of the images.
+        dropout: fraction of the hidden units that is dropped in training.
 
     Raises:
         BadValue: a size is not an integer of at least 1; images smaller than 4 pixels; dropout not in [0, 1).
     """
 
     def __init__(
-        self, filters: int = 32, hidden: int = 128, classes: int = 10, image_size: int = 28, dropout: float = 0.0
+        self,
+        filters: int = 32,
+        hidden: int = 128,
+        classes: int = 10,
+        image_size: int | Sequence[int] = 28,
+        channels: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _require_part("dropout", dropout)
-        _require_sizes(filters=filters, hidden=hidden, classes=classes)
-        require(is_integer(image_size) and image_size >= 4, "image_size", image_size, "an integer, at least 4")
-        pooled = (image_size - 2) // 2
-        self.conv = nn.Conv2d(1, filters, kernel_size=3)
-        self.dense = nn.Linear(pooled * pooled * filters, hidden)
+        _require_sizes(filters=filters, hidden=hidden, classes=classes, channels=channels)
+        height, width = ((side - 2) // 2 for side in _sides(image_size, at_least=4))
+        self.conv = nn.Conv2d(channels, filters, kernel_size=3)
+        self.dense = nn.Linear(height * width * filters, hidden)
         self.head = nn.Linear(hidden, classes)
         self.dropout = dropout
         _initialise(self)
@@ -61,23 +68,29 @@ class MLP(nn.Module):
     Args:
         hidden: units of each hidden layer.
         classes: number of classes.
-        image_size: height and width of the images, in pixels.
-        dropout: part of the units of each hidden layer that is dropped in training.
+        image_size: height and width of the images, in pixels: one number, or both.
+        channels: of the images.
+        dropout: fraction of the units of each hidden layer that is dropped in training.
 
     Raises:
         BadValue: a size is not an integer of at least 1; dropout not in [0, 1).
     """
 
     def __init__(
-        self, hidden: Sequence[int] = (128, 64), classes: int = 10, image_size: int = 28, dropout: float = 0.0
+        self,
+        hidden: Sequence[int] = (128, 64),
+        classes: int = 10,
+        image_size: int | Sequence[int] = 28,
+        channels: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         _require_part("dropout", dropout)
         for units in hidden:
             _require_sizes(hidden=units)
-        _require_sizes(classes=classes, image_size=image_size)
+        _require_sizes(classes=classes, channels=channels)
         layers: list[nn.Module] = [nn.Flatten()]
-        width = image_size * image_size
+        width = channels * math.prod(_sides(image_size, at_least=1))
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
             width = units
@@ -96,6 +109,15 @@ def parameter_count(model: nn.Module) -> int:
 def _require_sizes(**sizes: int) -> None:
     for key, value in sizes.items():
         require(is_integer(value) and value >= 1, key, value, "an integer, at least 1")
+
+
+def _sides(image_size: int | Sequence[int], at_least: int) -> tuple[int, int]:
+    """Height and width."""
+    sides: Any = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    fits = len(sides) == 2 and all(is_integer(side) and side >= at_least for side in sides)
+    allowed = f"an integer, at least {at_least}, or two of them, height and width"
+    require(fits, "image_size", image_size, allowed)
+    return int(sides[0]), int(sides[1])
 
 
 def _require_part(key: str, value: float) -> None:

@@ -4,100 +4,32 @@ import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of, scheduler_errors
+from lrdecay.conflicts import check_undisturbed
 from lrdecay.durations import Horizon
+from lrdecay.ending import forget, reopen_epoch
 from lrdecay.errors import BadValue, ConfigError, DivergedError, within
+from lrdecay.loaders import Order
 from lrdecay.placement import Schedule
 from lrdecay.randomness import restore_random_state
 from lrdecay.scales import Scale
 from lrdecay.schedules import Constant
+from lrdecay.tally import Batch, Tally, deviation, means
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]
-
 CHECKPOINT_VERSION = 2
 """To be raised when a checkpoint holds something else."""
-
-
-class Tally:
-    """Loss and accuracy since the last reading, without a synchronisation with the device until it is read.
-
-    Batches are only put aside as they come, and counted many at a time: counting each would be a fifth of all calls
-    to torch in a training step.
-    """
-
-    MOST = 64
-    """Batches that are put aside, at most."""
-
-    def __init__(self) -> None:
-        self._aside: list[Batch] = []
-        self._sums: Tensor | None = None
-        self._count = 0
-
-    def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch."""
-        self._aside.append((logits.detach(), labels))
-        if len(self._aside) == self.MOST:
-            self._count_aside()
-
-    def read(self, reduce: Callable[[Tensor], Tensor], device: torch.device) -> np.ndarray:
-        """Since the last reading, over all processes and summed over images: the loss, whether it is right, the square
-        of the mean loss of its batch, and 1.
-        """
-        self._count_aside()
-        sums = torch.zeros(3, device=device, dtype=torch.float32) if self._sums is None else self._sums
-        all_sums = torch.cat([sums, torch.full_like(sums[:1], self._count)])
-        self._sums, self._count = None, 0
-        return reduce(all_sums).cpu().numpy().astype(np.float64)
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold to go on; batches stay aside, since another order of sums has other digits."""
-        return {"aside": list(self._aside), "sums": self._sums, "count": self._count}
-
-    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Goes on from what `state` gave."""
-        self._aside = [(logits.to(device), labels.to(device)) for logits, labels in state["aside"]]
-        self._sums = None if state["sums"] is None else state["sums"].to(device)
-        self._count = state["count"]
-
-    def _count_aside(self) -> None:
-        if not self._aside:
-            return
-        # float32 even where the model computes in a half precision, in which 256 + 1 is 256
-        logits = torch.cat([logits for logits, _ in self._aside]).to(torch.float32)
-        labels = torch.cat([labels for _, labels in self._aside])
-        right = (logits.argmax(dim=1) == labels).sum(dtype=torch.float32)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        of_batches = losses.split([len(labels) for _, labels in self._aside])
-        squares = torch.stack([batch.sum().square() / max(len(batch), 1) for batch in of_batches])
-        sums = torch.stack([losses.sum(), right, squares.sum()])
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._count += len(labels)
-        self._aside = []
-
-
-def means(sums: Sequence[float] | np.ndarray, prefix: str) -> dict[str, float]:
-    """``{prefix}/loss`` and ``{prefix}/acc`` from what `Tally.read` gives."""
-    loss, right, _, count = sums
-    return {f"{prefix}/loss": float(loss / count), f"{prefix}/acc": float(right / count)}
-
-
-def deviation(sums: Sequence[float] | np.ndarray) -> float:
-    """Standard deviation of the batches' mean losses, from what `Tally.read` gives."""
-    loss, _, squares, count = sums
-    return math.sqrt(max(squares / count - (loss / count) ** 2, 0.0))
 
 
 class Classifier(pl.LightningModule):
@@ -114,11 +46,12 @@ class Classifier(pl.LightningModule):
         schedule: multiplies it at every step, or a scheduler of torch's.
         scale: multiplies it too, following a metric.
         on_divergence: ``stop`` raises `DivergedError` at a loss that is no finite number, ``continue`` goes on.
+        monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
     """
 
     KEPT = (
         "rates", "epochs", "metrics", "validated_at", "last_finite", "divergence",
-        "_rate", "_momentum", "_logged_step", "_epoch_sums", "_val",
+        "best", "_rate", "_momentum", "_logged_step", "_epoch_sums", "_val",
     )  # fmt: skip
     """Plain values that a checkpoint holds."""
 
@@ -129,6 +62,7 @@ class Classifier(pl.LightningModule):
         schedule: Schedule | TorchSchedule,
         scale: Scale | None = None,
         on_divergence: Literal["stop", "continue"] = "stop",
+        monitor: str = "val/acc",
     ) -> None:
         super().__init__()
         self.model = model
@@ -136,6 +70,7 @@ class Classifier(pl.LightningModule):
         self.schedule = schedule
         self.scale = scale
         self.on_divergence = on_divergence
+        self.monitor = monitor
         self.extended_at: set[int] = set()
         """Steps from which the run goes on under another horizon."""
         self.horizon: Horizon | None = None
@@ -144,6 +79,9 @@ class Classifier(pl.LightningModule):
         self.epochs: list[dict[str, Any]] = []
         """One row for each finished epoch: step, lr, the means of its train and val metrics, and ``train/loss_std``,
         the standard deviation of its batches' losses."""
+        self.best: dict[str, Any] = {}
+        """The measurement with the best value of `monitor`, the first of several: the row of its epoch where it was
+        made at the epoch's end, otherwise its epoch, step, lr and val metrics."""
         self.metrics: dict[str, float] = {}
         """The latest value of every metric logged."""
         self.validated_at = -1
@@ -156,6 +94,8 @@ class Classifier(pl.LightningModule):
         self._momentum: float | None = None
         self._sampled_steps: list[int] = []
         self._rates: Rates | None = None
+        self._order = Order()
+        self._configured: tuple[Any, int, int] = (None, 0, 0)
         self._averages = Averages()
         self._log_every = math.inf
         self._logged_step = 0
@@ -174,10 +114,15 @@ class Classifier(pl.LightningModule):
         with within("schedule"):
             if isinstance(self.schedule, TorchSchedule):
                 self._check_monitor(self.schedule.monitor)
-                return {"optimizer": optimizer, "lr_scheduler": self.schedule.attach(optimizer)}
-            self._rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
-            self._warn_of_a_fixed_rate()
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._rates.scheduler, "interval": "step"}}
+                self.schedule.rehearse(optimizer, self.horizon)
+                settings = self.schedule.attach(optimizer)
+            else:
+                self._rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
+                self._warn_of_a_fixed_rate()
+                settings = {"scheduler": self._rates.scheduler, "interval": "step"}
+        accumulated = self.trainer.accumulate_grad_batches
+        self._configured = settings["scheduler"], len(optimizer.param_groups), accumulated
+        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":  # Lightning sets it forty times a step, and torch's way is slow
@@ -204,7 +149,10 @@ class Classifier(pl.LightningModule):
         total = self.horizon.total_steps
         if total == 1 or isinstance(self.schedule, Constant):
             return
-        if np.ptp(self.schedule.factor(np.arange(min(total, 1_000_000)), self.horizon)) == 0:
+        # Of a run of many millions not every step is looked at: a million over the whole, and the first million.
+        spread = np.linspace(0, total - 1, min(total, 1_000_000)).round().astype(np.int64)
+        shown = [spread, np.arange(1_000_000)] if total > 1_000_000 else [spread]
+        if all(np.ptp(self.schedule.factor(steps, self.horizon)) == 0 for steps in shown):
             log.warning("schedule: the rate never changes in this run of %d steps: %r", total, self.schedule)
 
     def _check_monitor(self, monitor: str | None) -> None:
@@ -238,6 +186,7 @@ class Classifier(pl.LightningModule):
 
     def _horizon(self) -> Horizon:
         trainer = self.trainer
+        self._order.note([])  # the iterator of the first epoch is made by the next call
         try:
             trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
         except (ValueError, MisconfigurationException) as error:
@@ -276,6 +225,10 @@ class Classifier(pl.LightningModule):
         if done - self._logged_step >= self._log_every or (self.trainer.is_last_batch and done > self._logged_step):
             self._log_train(done - 1)
 
+    def on_fit_start(self) -> None:
+        if self._checkpoint is not None and self._checkpoint["global_step"] in self.extended_at:
+            forget(self.trainer)  # now, or Lightning would not even begin
+
     def on_train_start(self) -> None:
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log_every = every or math.inf  # 0: at the end of an epoch only
@@ -289,6 +242,8 @@ class Classifier(pl.LightningModule):
         self._averages.train()
 
     def on_train_epoch_start(self) -> None:
+        check_undisturbed(self.trainer, *self._configured)
+        self._order.follow(self.trainer)
         self._epoch_sums = [0.0] * 4
         self._val = {}
 
@@ -314,6 +269,7 @@ class Classifier(pl.LightningModule):
             return
         self._val = self._log_evaluation("val")
         self.validated_at = self.trainer.global_step
+        self._compare_with_best(self._val)
 
     def on_test_epoch_end(self) -> None:
         self._log_evaluation("test")
@@ -324,7 +280,10 @@ class Classifier(pl.LightningModule):
             self._log_train(step)
         row = {"epoch": self.trainer.current_epoch, "step": step, "lr": self._rate}
         train = means(self._epoch_sums, "train")
-        self.epochs.append(row | train | {"train/loss_std": deviation(self._epoch_sums)} | self._val)
+        row |= train | {"train/loss_std": deviation(self._epoch_sums)} | self._val
+        self.epochs.append(row)
+        if self.best.get("step") == step:
+            self.best = row
         self.metrics |= train
         self._follow(train)
 
@@ -340,13 +299,20 @@ class Classifier(pl.LightningModule):
             checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.trainer.optimizers]
             own["trained"] = self._averages.trained
             self._averages.train()
+        own["order"] = self._order.state(self.trainer)
         checkpoint["lrdecay"] = own
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint["global_step"] in self.extended_at:
+            reopen_epoch(checkpoint, self.trainer.accumulate_grad_batches)
         self._checkpoint = checkpoint
         own = checkpoint["lrdecay"]
         for name in self.KEPT:
-            setattr(self, name, own[name])
+            if name in own:
+                setattr(self, name, own[name])
+        if "best" not in own:  # as version 0.1 found it, among whole epochs
+            for row in self.epochs:
+                self._compare_with_best(row)
         if self.scale is not None:
             self.scale.load_state(own["scale"])
 
@@ -368,11 +334,29 @@ class Classifier(pl.LightningModule):
         # step torch's plateau at the end of the epoch.
         loop = self.trainer.fit_loop
         loop.restarting = False
-        loop.epoch_loop.restarting = loop.epoch_loop.batch_progress.current.ready > 0
+        seen = loop.epoch_loop.batch_progress.current.ready
+        loop.epoch_loop.restarting = seen > 0
+        if seen and not self._order.resume(self.trainer, own.get("order"), seen):
+            log.warning(
+                "data: its loader cannot tell where epoch %d stopped, and begins at its first batch again: "
+                "this run is not what it would have been without the stop", self.trainer.current_epoch + 1,
+            )  # fmt: skip
         restore_random_state(checkpoint["random"], self.device)
-        self.trainer.should_stop = own["should_stop"]  # early stopping had decided it, and Lightning forgets
-        if self.trainer.global_step in self.extended_at and self._rates is not None:
+        if not seen:
+            self._order.begin(self.trainer)
+        extended = self.trainer.global_step in self.extended_at
+        self.trainer.should_stop = own["should_stop"] and not extended  # early stopping's; Lightning forgets it
+        if extended and self._rates is not None:
             self._rates.rescale()  # the next step's rate was that of the old horizon
+
+    def _compare_with_best(self, measured: dict[str, Any]) -> None:
+        """Keeps a measurement if it is better than the best before, with the step that the weights had come to."""
+        value, best = measured.get(self.monitor, math.nan), self.best.get(self.monitor, math.nan)
+        if not math.isfinite(value) or (value <= best if self.monitor.endswith("acc") else value >= best):
+            return
+        fit = self.trainer.state.fn == "fit"
+        epoch = self.trainer.current_epoch if fit or not self.epochs else self.epochs[-1]["epoch"]
+        self.best = {"epoch": epoch, "step": max(self.trainer.global_step - 1, 0), "lr": self._rate} | measured
 
     def _evaluate(self, batch: Batch) -> None:
         images, labels = batch

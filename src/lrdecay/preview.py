@@ -8,10 +8,11 @@ from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lrdecay.configuration import build, check, horizon
+from lrdecay.configuration import build, horizon
 from lrdecay.durations import Horizon
 from lrdecay.errors import ConfigError, within
 from lrdecay.placement import Schedule
+from lrdecay.rules import check
 
 MOST_STEPS = 1_000_000  # of a longer run as many are evaluated, evenly spread
 

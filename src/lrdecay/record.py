@@ -7,19 +7,22 @@ import math
 import os
 import platform
 import re
-import tempfile
 import time
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
+from lrdecay.files import write_atomically
+from lrdecay.identity import result_hash
 from lrdecay.provenance import provenance
+from lrdecay.upgrades import upgraded
 
-SCHEMA = 3
+SCHEMA = 4
+DIGESTED_SINCE = 3
 FILE = "record.json"
 MOST_BYTES = 2**28
 MOST = 1e300
@@ -32,26 +35,6 @@ PACKAGES = (
 )  # fmt: skip
 STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
 Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
-
-# Keys of the configuration that change where or how a run reports, not its result. Which data set was used is known
-# from the run: data=auto may be either.
-WITHOUT_EFFECT = (
-    "name",
-    "output_dir",
-    "trust",
-    "claim",
-    "logger",
-    "metric",
-    "callbacks.checkpoints",
-    "callbacks.progress",
-    "data._target_",
-    "data.root",
-    "data.download",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.profiler",
-)
 
 
 class RecordError(ValueError):
@@ -70,9 +53,13 @@ class Record:
         epochs: a row for each finished epoch: epoch, step, lr, train/…, val/…; see `Classifier`.
         rates: some two hundred (step, lr) pairs over the whole run.
         final: the metrics of the final weights, test among them.
-        best: the row of the epoch with the best value of the monitored metric.
+        best: the measurement with the best value of the monitored metric: the row of its epoch, or, of one within an
+            epoch, its own epoch, step, lr and val/…; ``best.ckpt`` has the weights that it was made with.
         seconds: those spent on it, without what was lost and done again.
         epoch_seconds: how long each epoch took, validation and checkpoints included.
+        total_steps: optimizer steps that were planned, the schedule's T.
+        steps: optimizer steps that were done.
+        ended_by: what ended a completed run at another step than planned; ``None`` where nothing did.
         resumed: a row for each time it went on: the step, and the mode where that changed what is trained.
         divergence: the first loss that was not finite: step, lr, and the last finite one with its step.
     """
@@ -93,6 +80,8 @@ class Record:
     sizes: dict[str, int] = field(default_factory=dict)
     parameters: int | None = None
     total_steps: int | None = None
+    steps: int | None = None
+    ended_by: str | None = None
     steps_per_epoch: int | None = None
     device: str | None = None
     threads: int | None = None
@@ -146,6 +135,19 @@ class Record:
         )
 
     @property
+    def whole(self) -> bool:
+        """Whether the run came to the end that was planned."""
+        return self.status == "completed" and self.ended_by is None
+
+    @property
+    def cut_short(self) -> str:
+        """``ended at step 61 of 360 (time limit)``, where another end than the planned one came; else nothing."""
+        if self.ended_by is None:
+            return ""
+        steps, total = (f"{number:,}" if number is not None else "?" for number in (self.steps, self.total_steps))
+        return f"ended at step {steps} of {total} ({self.ended_by})"
+
+    @property
     def settled(self) -> bool:
         """Whether the run would come to the same again."""
         return self.status == "completed" or (self.status == "diverged" and self.code == provenance()["code"])
@@ -175,15 +177,13 @@ def read(path: Path) -> Record:
     values = _json(path)
     if not isinstance(values, dict):
         raise RecordError(f"{path}: not a record of schema {SCHEMA}")
-    for schema, upgraded in ((1, _upgraded_from_1), (2, _upgraded_from_2)):
-        if values.get("schema") == schema and isinstance(values.get("config"), dict):
-            values = upgraded(values)
+    values = upgraded(values)
     if values.get("schema") != SCHEMA:
         raise RecordError(f"{path}: not a record of schema {SCHEMA}")
     hints = typing.get_type_hints(Record)
     del hints["directory"]
     if others := sorted(set(values) ^ set(hints)):
-        raise RecordError(f"{path}: not a record of schema {SCHEMA}: {others[0]} is missing or too much")
+        raise RecordError(f"{path}: not a record of schema {SCHEMA}: missing or unexpected field {others[0]}")
     for name, hint in hints.items():
         if not is_of(values[name], hint):
             raise RecordError(f"{path}: not a whole record: {name} is {str(values[name])[:80]!r}")
@@ -197,8 +197,9 @@ def _json(path: Path) -> Any:
             raise RecordError(f"{path}: not a whole record (no file, or one of {size:,} bytes)")
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)
-        if isinstance(values, dict) and values.get("schema") == SCHEMA and values.pop("digest", None) != digest(values):
-            raise RecordError(f"{path}: not a whole record: it is not as it was written")
+        digested = isinstance(values, dict) and values.get("schema") in range(DIGESTED_SINCE, SCHEMA + 1)
+        if digested and values.pop("digest", None) != digest(values):
+            raise RecordError(f"{path}: not a whole record: checksum mismatch")
         return _printable(values) if CONTROL.search(text) or ESCAPED.search(text) else values
     except (OSError, ValueError, RecursionError, AttributeError) as error:
         if isinstance(error, RecordError):
@@ -241,113 +242,10 @@ def is_of(value: object, hint: Any) -> bool:
     return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
 
 
-def _upgraded_from_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 had only the mean of the seconds, and left the process alone."""
-    mean, epochs = values.pop("seconds_per_epoch", None), values.get("epochs")
-    values["config"]["process"] = {"tune": False, "threads": None}
-    seconds = [mean] * len(epochs) if mean is not None and isinstance(epochs, list) else []
-    return values | {"schema": 2, "epoch_seconds": seconds, "process": []}
-
-
-def _upgraded_from_2(values: dict[str, Any]) -> dict[str, Any]:
-    """Schema 2 did not know its code, could not go on, and stopped at a divergence."""
-    config = values["config"] | {"on_divergence": "stop", "resume": None, "resume_mode": None}
-    for name, key, value in (("data", "shift", 0), ("model", "dropout", 0.0)):
-        node = config.get(name)
-        if isinstance(node, dict) and str(node.get("_target_")).startswith("lrdecay."):
-            config[name] = node | {key: value}
-    unknown: dict[str, Any] = {"command": [], "commit": None, "dirty": None, "code": None, "composed": {}}
-    unknown |= {"resumed": [], "divergence": None}
-    return values | {"schema": 3, "config": config, "seconds": values.get("seconds") or 0.0} | unknown
-
-
 def find(paths: Iterable[Path]) -> list[Path]:
     """Every ``record.json`` in the folders given and below, sorted, each once."""
     found = {os.path.realpath(file): file for path in paths for file in path.rglob(FILE)}
     return sorted(found.values())
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; lists stay as they are."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def determining(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat configuration without the keys that have no effect on the result."""
-    return {
-        key: value
-        for key, value in flatten(config).items()
-        if not any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT)
-    }
-
-
-def result_hash(config: Mapping[str, Any], data: str | None, resumed: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Hash of what determines a run's result, the data set used among it: equal for runs that repeat each other.
-
-    Args:
-        config: the run's.
-        data: the data set that was used.
-        resumed: see `Record`; going on exactly where a run stopped leaves its result as it is.
-    """
-    modes = [row for row in resumed if "mode" in row]
-    text = json.dumps(determining(config) | {"data": data, "resumed": modes}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Writes the file whole or not at all: a temporary file in the same folder, fsync, replace, fsync of the folder.
-
-    Args:
-        path: the file, which keeps what it had until all is written.
-        content: what to write, or a function that writes it into a file.
-    """
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            if callable(content):
-                content(cast(BinaryIO, file))
-            else:
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_umask())  # as any other file; temporary ones are private
-            temporary.replace(path)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            cause = error if isinstance(error, OSError) else error.__context__
-            if isinstance(cause, OSError):  # torch makes an error of its own of it
-                raise OSError(cause.errno, cause.strerror, str(path)) from error
-            raise
-    sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes sure that what was renamed in a folder stays so after a loss of power, where the system can do that."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes temporary files that `write_atomically` has left because the process was killed."""
-    for file in folder.rglob(".*-*"):
-        if re.fullmatch(r"\.(record\.json|metrics\.csv|lr\.png|last\.ckpt|best\.ckpt)-\w{8}", file.name):
-            file.unlink()
 
 
 def _finite(value: Any) -> Any:

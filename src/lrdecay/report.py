@@ -15,11 +15,12 @@ from rich.text import Text
 from lrdecay.compare import Comparison, compare
 from lrdecay.errors import ConfigError, listed
 from lrdecay.figures import comparison_figure
-from lrdecay.groups import Group, group, tune, validates
+from lrdecay.files import write_atomically
+from lrdecay.groups import Group, group, monitored, tune, validates
 from lrdecay.inference import interval
 from lrdecay.measures import MEASURES, Measure
 from lrdecay.page import page
-from lrdecay.record import Record, write_atomically
+from lrdecay.record import Record
 
 MOST_DRAWN = 16
 FORMATS = ("png", "pdf", "svg")
@@ -38,6 +39,7 @@ def report(
     tuned_over: Sequence[str] = (),
     formats: Sequence[str] = ("png",),
     columns: Sequence[int] = (),
+    cut_short: bool = False,
 ) -> list[Path]:
     """Says what a comparison comes to, and writes a table of all data sets, and a page and figures for each.
 
@@ -48,6 +50,7 @@ def report(
         tuned_over: see `lrdecay.groups.tune`.
         formats: of the figures, among `FORMATS`.
         columns: widths of a paper, 1 or 2, for which figures are drawn too.
+        cut_short: see `lrdecay.groups.group`.
 
     Returns:
         The files written.
@@ -56,7 +59,7 @@ def report(
         OSError: they cannot be written.
         ConfigError: there is no such baseline or key.
     """
-    by_data = group(records)
+    by_data = group(records, cut_short)
     comparisons = []
     for data, groups in by_data.items():
         try:
@@ -107,8 +110,10 @@ def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
     """As many groups as a figure can show, and its title."""
     if len(comparison.groups) <= MOST_DRAWN:
         return comparison.groups, comparison.title
-    best = {g.label for g in sorted(comparison.groups, key=validates, reverse=True)[:MOST_DRAWN]}
-    title = f"{comparison.title}, of which the {MOST_DRAWN} that validate best"
+    metric = monitored(comparison.groups)
+    ranked = sorted(comparison.groups, key=lambda g: validates(g, metric), reverse=True)
+    best = {g.label for g in ranked[:MOST_DRAWN]}
+    title = f"{comparison.title}, of which the {MOST_DRAWN} that validate best by {metric}"
     return [g for g in comparison.groups if g.label in best], title
 
 

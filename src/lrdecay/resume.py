@@ -1,29 +1,19 @@
-"""Going on with a run: its own configuration, what may differ from it, and what of a stranger's is trusted.
+"""Resuming a run: its own configuration, and what may differ from it. Needs no torch, and executes nothing."""
 
-Needs no torch, and executes nothing.
-"""
-
-import functools
-import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lrdecay.configuration import RESUME_MODES, check
 from lrdecay.errors import ConfigError
-from lrdecay.record import FILE, Record, RecordError, determining, read
+from lrdecay.identity import has_effect
+from lrdecay.record import FILE, Record, RecordError, read
+from lrdecay.rules import RESUME_MODES, check
+from lrdecay.trust import IF_TRUSTED, require_trusted, without_downloads
 
-IF_TRUSTED = "to be trusted only if you know where the run comes from (trust=true, --trust)"
 ABOUT_RESUMING = ("resume", "resume_mode", "trust")
-
-# Classes only: nothing else has such a name in these modules.
-TORCH_CLASSES = re.compile(r"torch\.optim\.(lr_scheduler\.|swa_utils\.)?[A-Z]\w*")
 
 
 def resumable(folder: str, mode: str | None, trust: bool) -> Path:
@@ -87,7 +77,7 @@ def own_configuration(
     if refused:
         raise ConfigError(
             f"resume={config.resume}: goes on as it began, without {'; '.join(refused)}. resume_mode=extend allows "
-            "another trainer, such as more trainer.max_epochs; resume_mode=weights begins a new run with its weights"
+            "another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its weights"
         )
     if mode == "weights":
         own.resume, own.resume_mode = str(Path(config.resume).absolute()), mode
@@ -125,55 +115,19 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
     """
     if not record.composed:
         raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
+    values = record.composed
+    if conf is not None:
+        require_trusted(record, conf)
+        values = values | {"data": without_downloads(values.get("data"), conf)}
     try:
-        config = OmegaConf.create(record.composed)
+        return OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{record.directory}: not a whole configuration") from error
-    if conf is not None:
-        _require_trusted(record, conf)
-        if "download" in config.get("data", {}) and record.composed["data"].get("root") not in _own_strings(conf):
-            config.data.download = False  # nothing is written to a folder that somebody else has named
-    return config
 
 
-def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``key=now, which was earlier`` for each key that differs between two flat configurations."""
-    return [
-        f"{key}={now.get(key)}, which was {earlier.get(key)}"
-        for key in sorted(earlier.keys() | now.keys())
-        if json.dumps(earlier.get(key), default=str) != json.dumps(now.get(key), default=str)
-    ]
-
-
-def _require_trusted(record: Record, conf: Path) -> None:
-    """Sees to it that a run names only classes, interpolations and places to write to that `conf` does."""
-    known = _own_strings(conf)
-    for key, value in _leaves(record.composed):
-        if not isinstance(value, str) or value in known:
-            continue
-        name = key.rpartition(".")[2]
-        executed = name == "_target_" and not TORCH_CLASSES.fullmatch(value)
-        outside = re.search(r"/|\.\.|:", value) and key.startswith(("logger.", "callbacks.", "trainer."))
-        if executed or (name != "_target_" and outside) or "${" in value:
-            raise ConfigError(f"{record.directory}: {key}={value} is not this project's own; {IF_TRUSTED}")
-
-
-@functools.cache
-def _own_strings(conf: Path) -> frozenset[str]:
-    texts = (file.read_text(encoding="utf-8") for file in conf.rglob("*.yaml"))
-    leaves = (value for text in texts for _, value in _leaves(yaml.load(text, yaml.CSafeLoader)))
-    return frozenset(value for value in leaves if isinstance(value, str))
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for name, item in node.items():
-            yield from _leaves(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
-        for number, item in enumerate(node):
-            yield from _leaves(item, f"{key}[{number}]")
-    else:
-        yield key, node
+def decides_the_end(key: str) -> bool:
+    """Whether a key of the configuration says how long a run is and where it runs, which an extension may change."""
+    return key.startswith(("trainer.", "callbacks.early_stopping")) and not key.startswith(OF_AN_EPOCH)
 
 
 OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches")
@@ -185,24 +139,21 @@ def _named(overrides: Sequence[str]) -> list[str]:
 
 
 def _may_change(key: str, mode: str | None) -> bool:
-    if mode == "weights" or (mode == "extend" and key.startswith("trainer.") and key not in OF_AN_EPOCH):
+    if mode == "weights" or (mode == "extend" and decides_the_end(key)):
         return True
-    nested: dict[str, Any] = {}
-    for name in reversed(key.split(".")):
-        nested = {name: nested or None}
-    return not determining(nested)
+    return not has_effect(key)
 
 
 def _require_longer(config: DictConfig, record: Record) -> None:
     if record.total_steps is None or record.steps_per_epoch is None:
         return
-    if record.total_steps % record.steps_per_epoch and record.status == "completed":
-        raise ConfigError("resume_mode=extend: must be of a run that trainer.max_steps did not end within an epoch")
     trainer = config.trainer
-    lengths = [trainer.max_epochs * record.steps_per_epoch, trainer.max_steps]
+    epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
+    lengths = [epochs * record.steps_per_epoch, steps]
     total = min((length for length in lengths if length > 0), default=0)
-    if total < record.total_steps + (record.status == "completed"):
+    done = record.total_steps if record.ended_by is None else record.steps or 0  # of one that was cut short, any end
+    if total < done + (record.status == "completed"):
         raise ConfigError(
-            f"resume_mode=extend: must be longer than the run's {record.total_steps} steps, and "
-            f"trainer.max_epochs={trainer.max_epochs} trainer.max_steps={trainer.max_steps} is {total}"
+            f"resume_mode=extend: must be longer than the run's {done} steps, and "
+            f"trainer.max_epochs={epochs} trainer.max_steps={steps} is {total}"
         )

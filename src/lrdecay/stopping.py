@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM: a training stops at its next step, with a checkpoint; everything else stops at once."""
+"""Ctrl-C, SIGTERM, and the end of a terminal (SIGHUP): a training stops at its next step, with a checkpoint; everything
+else stops at once.
+"""
 
 import signal
 import threading
@@ -8,6 +10,8 @@ from typing import Any
 
 PATIENCE = 8.0
 """Seconds that a training has to come to its next step, before it is stopped within one."""
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interrupted(BaseException):
@@ -32,11 +36,11 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Raises `Interrupted` for SIGINT and SIGTERM while it lasts. Only the main thread can be asked."""
+        """Raises `Interrupted` for `SIGNALS` while it lasts. Only the main thread can be asked."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         # What is ignored at the start, as Ctrl-C is in the background of a shell, stays ignored.
         self._before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
         self.listen()

@@ -6,26 +6,25 @@ Imported at every start of ``train.py``, so nothing heavy is imported here.
 import contextlib
 import functools
 import itertools
-import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
+from hydra.errors import ConfigCompositionException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.earlier import Earlier
 from lrdecay.errors import ConfigError
-from lrdecay.locks import free, locked
-from lrdecay.messages import one_line
+from lrdecay.locks import free, locked, rank
+from lrdecay.messages import lacking_key, one_line
+from lrdecay.overrides import FOLDER_NAME, expand, is_folder_name, job_name, key_of, names, varied
 
 if TYPE_CHECKING:
     from lrdecay.record import Record
@@ -36,11 +35,15 @@ def claim(path: str) -> str:
     """Makes the folder, or the first of ``path-2``, ``path-3``, … that is not there yet, and names it.
 
     Making it is what claims it, so that two launches in the same second get two folders. The same path in one
-    process gives the same folder again.
+    process gives the same folder again. Where the configuration is only shown, nothing is made.
 
     Raises:
         ConfigError: it cannot be made.
     """
+    if _only_shown():
+        return path
+    if process := rank():  # of a job of several, which a launcher such as Slurm starts; only the first one has results
+        path = str(Path(path).with_name(f".{Path(path).name}_process-{process}"))
     for number in itertools.count(1):
         folder = Path(path if number == 1 else f"{path}-{number}")
         try:
@@ -52,6 +55,12 @@ def claim(path: str) -> str:
             raise ConfigError(f"output_dir: {folder} cannot be made: {error.strerror}") from error
         return str(folder)
     raise AssertionError("counted to the end")
+
+
+def _only_shown() -> bool:
+    """Whether the command line asks for the configuration, resolved, and not for a run under it."""
+    given, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    return given.cfg is not None or given.info is not None
 
 
 def run_dir(resume: str | None, mode: str | None, trust: bool, path: str) -> str:
@@ -73,14 +82,6 @@ def hydra_dir(resume: str | None, mode: str | None) -> str | None:
     return ".hydra" if resume is None or mode == "weights" else None
 
 
-FOLDER_NAME = "letters, digits, spaces and . _ % + - only, no . or space first"
-
-
-def is_folder_name(name: object) -> bool:
-    """Whether TensorBoard can show a folder of that name, and shells and file systems have it without trouble."""
-    return re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)) is not None
-
-
 def sweep_dir(parent: str, name: str | None, now: str) -> str:
     """``parent/name``, whose sweep goes on if there is one, or a folder of its own for this launch.
 
@@ -92,6 +93,8 @@ def sweep_dir(parent: str, name: str | None, now: str) -> str:
     if not is_folder_name(name):
         raise ConfigError(f"name={name}: must be {FOLDER_NAME}")
     folder = Path(parent, str(name))
+    if _only_shown():
+        return str(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,11 +107,19 @@ def better(metric: str) -> str:
     return "min" if metric.endswith("loss") else "max"
 
 
-def job_dir(
-    number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str], *, _root_: DictConfig
-) -> str:
+def built_from(config: DictConfig) -> dict[str, str]:
+    """What each configuration group is built from, of a configuration with ``hydra``."""
+    return names(config, config.hydra.runtime.choices)
+
+
+def named(group: str, *, _root_: DictConfig) -> str:
+    """What a configuration group is built from."""
+    return built_from(_root_)[group]
+
+
+def job_dir(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Any, *, _root_: DictConfig) -> str:
     """The folder of a job within its sweep's: that of an earlier run of the same configuration, or a new one."""
-    name = job_name(number, overrides, fixed, choices)
+    name = job_name(number, overrides, fixed, built_from(_root_))
     earlier = _EARLIER.get(_root_.hydra.sweep.dir)
     return earlier.folder(number, name, _root_) if earlier else name
 
@@ -117,43 +128,9 @@ _EARLIER: dict[str, Earlier] = {}
 """Of each sweep's folder."""
 
 
-def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> str:
-    """``03_step_gamma-0.5_seed-2``: the job's number, from 1, and what varied; no ``=`` or ``/`` for TensorBoard."""
-    parts = []
-    for part in varied(overrides, fixed, choices) or [choices["schedule"]]:
-        key, equals, value = part.partition("=")
-        value = re.sub(r"[^\w.%+-]+", "-", value).strip("-")[:60]
-        parts.append(f"{key.split('.')[-1]}-{value}" if equals else key)
-    return "_".join([f"{number + 1:02}", *parts])
-
-
-def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tuple[list[list[str]], list[str]]:
-    """The jobs of a sweep, each as its overrides, and the keys that do not vary among them.
-
-    Args:
-        arguments: overrides, ``key=a,b,c`` among them.
-        loader: finds the choices of ``key=glob(…)``.
-
-    Raises:
-        HydraException: an argument is no override.
-    """
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    common = set.intersection(*map(set, jobs))
-    return [list(job) for job in jobs], sorted({override.lstrip("+~").split("=")[0] for override in common})
-
-
-def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
-    """The overrides of keys that vary, the bare choice for those of a configuration group."""
-    if isinstance(overrides, ListConfig):
-        overrides = cast(list, OmegaConf.to_container(overrides, resolve=False))
-    pairs = [(override, *override.lstrip("+~").partition("=")) for override in overrides]
-    return [value if key in choices else override for override, key, _, value in pairs if key not in fixed]
-
-
 def register_resolvers() -> None:
     """The functions that ``conf/`` calls."""
-    for function in (claim, run_dir, hydra_dir, sweep_dir, job_dir, better):
+    for function in (claim, run_dir, hydra_dir, sweep_dir, named, job_dir, better):
         OmegaConf.register_new_resolver(function.__name__, function, replace=True)
 
 
@@ -171,6 +148,15 @@ class Sweep(Callback):
         self.earlier = Earlier()
         self._lock = contextlib.ExitStack()
         self.started = 0.0
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuses a configuration of which something is missing, before a folder is made for the run."""
+        from lrdecay.rules import check_present
+
+        try:
+            check_present(config)
+        except ConfigError as error:
+            sys.exit(f"error: {error}")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Settles for all jobs the sweep's folder and the keys that do not vary, and says what comes.
@@ -190,9 +176,10 @@ class Sweep(Callback):
         jobs, fixed = expand(arguments, GlobalHydra.instance().config_loader())
         if any(word.startswith("resume=") for job in jobs for word in job) and config.resume_mode != "weights":
             raise ConfigError(
-                "resume: must be without -m; a sweep goes on when its command is repeated with the same name=, "
-                "and resume_mode=weights begins new runs with the weights of one"
+                "resume: cannot be combined with -m; a sweep resumes when its command is repeated with the same name=, "
+                "and resume_mode=weights starts new runs from the weights of one"
             )
+        _check_jobs(jobs, fixed, config)
         folder = Path(config.hydra.sweep.dir)
         self._lock.enter_context(locked(folder))
         self._read_earlier(folder)
@@ -213,7 +200,7 @@ class Sweep(Callback):
             return
         records, problems = load([folder])
         for problem in problems:
-            print(f"warning: {problem}: that run starts anew", file=sys.stderr)
+            print(f"warning: {problem}: that run starts from the beginning", file=sys.stderr)
         self.earlier = _EARLIER[str(folder)] = Earlier(records)
         others = [record for record in records if record.status == "completed" and record.code != code()]
         if others:
@@ -224,10 +211,11 @@ class Sweep(Callback):
         if not self.total:
             return
         folder = Path(config.hydra.runtime.output_dir).name
-        choices, fixed = config.hydra.runtime.choices, config.hydra.job.config.override_dirname.exclude_keys
-        name = job_name(config.hydra.job.num, config.hydra.overrides.task, fixed, choices)
+        fixed = config.hydra.job.config.override_dirname.exclude_keys
+        name = job_name(config.hydra.job.num, config.hydra.overrides.task, fixed, built_from(config))
         if changed := self.earlier.changed(name, config) if folder not in self.earlier.records else []:
-            print(f"warning: {name} has another run, so this is {folder}: {'; '.join(changed)}", file=sys.stderr)
+            message = f"{name} has another run, so this is {folder}: {'; '.join(changed)}"
+            print(f"warning: {message}", file=sys.stderr)
         if not self.earlier.settled(folder):
             print(self._title(config), flush=True)
 
@@ -243,6 +231,7 @@ class Sweep(Callback):
                 record.status, record.error = "failed", str(job_return._return_value)
                 record.write()
             outcome = result(record) if record.status == "completed" else f"{record.status}: {record.error}"
+            outcome += f" · {record.cut_short}" if record.cut_short else ""
             self.completed += record.status == "completed"
         before = self.earlier.settled(Path(config.hydra.runtime.output_dir).name)
         self.done += 1
@@ -279,7 +268,7 @@ class Sweep(Callback):
 
     def _title(self, config: DictConfig) -> str:
         fixed = config.hydra.job.config.override_dirname.exclude_keys
-        choices = config.hydra.runtime.choices
+        choices = built_from(config)
         label = " ".join(varied(config.hydra.overrides.task, fixed, choices)) or choices["schedule"]
         return f"[{config.hydra.job.num + 1}/{self.total}] {label}"
 
@@ -291,3 +280,39 @@ class Sweep(Callback):
             return read(directory / FILE)
         except RecordError:
             return None
+
+
+def _check_jobs(jobs: Sequence[Sequence[str]], fixed: Sequence[str], config: DictConfig) -> None:
+    """Refuses a sweep of which a job cannot be composed, before anything is made or said.
+
+    Composing takes a tenth of a second, so only one job is tried of each choice in the sweep: the keys of all jobs are
+    the same, and which of them a configuration lacks depends on its choices.
+
+    Raises:
+        ConfigError: a job lacks a key, or something is missing in its configuration.
+        HydraException: a choice is none.
+    """
+    from lrdecay.rules import check_present
+
+    loader = GlobalHydra.instance().config_loader()
+    choices = config.hydra.runtime.choices
+    firsts: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        for override in job:
+            if key_of(override) in choices:
+                firsts.setdefault(override, number)
+    for number in sorted({0, *firsts.values()}):
+        job = list(jobs[number])
+        try:
+            check_present(loader.load_sweep_config(config, job))
+        except ConfigCompositionException as error:
+            if (key := lacking_key(error)) is None or len(jobs) == 1:
+                raise
+            group = key.partition(".")[0]
+            given = [override for override in job if override.startswith(f"{group}=")]
+            choice = (given or [f"{group}={choices[group]}" if group in choices else "this configuration"])[-1]
+            shown = " ".join(override for override in job if key_of(override) not in fixed)
+            raise ConfigError(
+                f"{key}: no such key with {choice} (job {number + 1} of {len(jobs)}: {shown}); "
+                "sweep choices that have different keys in sweeps of their own"
+            ) from error

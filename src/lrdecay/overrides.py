@@ -1,0 +1,131 @@
+"""Overrides of the command line: the jobs that they mean, what varies among them, and names made of that.
+
+Imported at every start of ``train.py``, so nothing heavy is imported here.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+FOLDER_NAME = "letters, digits, spaces and . _ % + - only, no . or space first"
+MOST_BYTES = 200
+"""Of a folder's name; file systems take 255, and a number may follow."""
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether TensorBoard can show a folder of that name, and shells and file systems have it without trouble."""
+    return re.fullmatch(r"[\w%+-][\w .%+-]*", str(name)) is not None
+
+
+def job_name(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> str:
+    """``03_step_gamma-0.5_seed-2``: the job's number, from 1, and what varied; no ``=`` or ``/`` for TensorBoard."""
+    parts = []
+    for key, value in _varied(overrides, fixed, choices) or [("", choices["schedule"])]:
+        value = re.sub(r"[^\w.%+-]+", "-", value).strip("-")[:60]
+        parts.append(f"{key.split('.')[-1]}-{value}" if key else value)
+    name = "_".join([f"{number + 1:02}", *parts])
+    return name.encode()[:MOST_BYTES].decode(errors="ignore")
+
+
+def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tuple[list[list[str]], list[str]]:
+    """The jobs of a sweep, each as its overrides, and the keys that do not vary among them.
+
+    Args:
+        arguments: overrides, ``key=a,b,c`` among them.
+        loader: finds the choices of ``key=glob(…)``.
+
+    Raises:
+        HydraException: an argument is no override.
+    """
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    common = set.intersection(*map(set, jobs))
+    return [list(job) for job in jobs], sorted({key_of(override) for override in common})
+
+
+def key_of(override: str) -> str:
+    """The key of an override, without the signs that add or remove it."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[str]:
+    """The overrides of keys that vary; of a configuration group the bare choice, or class, that it is built from."""
+    return [f"{key}={value}" if key else value for key, value in _varied(overrides, fixed, choices)]
+
+
+def _varied(overrides: Sequence[str], fixed: Sequence[str], choices: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(key, value) pairs, the key being empty for what is built."""
+    if isinstance(overrides, ListConfig):
+        overrides = cast(list, OmegaConf.to_container(overrides, resolve=False))
+    pairs = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        group, _, name = key.rpartition(".")
+        if key in fixed:
+            continue
+        if name == "_target_" and group in choices:
+            pairs.append(("", value.rpartition(".")[2]))
+        else:
+            pairs.append(("" if key in choices else key, value))
+    return pairs
+
+
+def names(config: DictConfig, choices: Mapping[Any, Any]) -> dict[str, str]:
+    """What each configuration group is built from: its choice or, where another class has been given, that class."""
+    choices = {str(group): str(choice) for group, choice in choices.items()}
+    for group, choice in choices.items():
+        target = OmegaConf.select(config, f"{group}._target_") if "/" not in group else None
+        if target is not None and target not in set(_targets(group, choice)):
+            choices[group] = str(target).rpartition(".")[2]
+    return choices
+
+
+def _targets(group: str, choice: str) -> Iterator[str]:
+    """The class that a choice's own file names, or those that it takes over from."""
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.repository.load_config(f"{group}/{choice}")  # type: ignore[attr-defined]
+    if found is None:
+        return
+    if isinstance(found.config, DictConfig) and (target := found.config.get("_target_")):
+        yield target
+    for default in found.defaults_list or ():
+        if not default.is_override() and (path := getattr(default, "path", None)):
+            yield from _targets(group, path)
+
+
+def accepted(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with ``+trainer.key`` as a way to set a key too that the trainer's choices have already.
+
+    They had only some of Lightning's keys once, and the others were added with a plus.
+    """
+    return [f"+{word}" if word.startswith("+trainer.") else word for word in arguments]
+
+
+def flags(arguments: Sequence[str]) -> list[str]:
+    """Of a command line's arguments Hydra's flags that say where the configuration lies, however they were given."""
+    given = get_args_parser().parse_args(list(arguments))
+    options = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
+    return [f"{option}={value}" for option, value in options.items() if value is not None]
+
+
+def shell_word(key: str, value: str | Path) -> str:
+    """``key=value`` as a user can paste it: quoted for Hydra, and then for a shell, where either needs that."""
+    text = str(value)
+    try:
+        plain = OverridesParser.create().parse_override(f"{key}={text}").value() == text
+    except HydraException:
+        plain = False
+    if not plain or "${" in text:
+        text = QuotedString(text=text.replace("${", r"\${"), quote=Quote.single).with_quotes()
+    return shlex.quote(f"{key}={text}")

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,10 +11,12 @@ from omegaconf import DictConfig
 
 from lrdecay.messages import one_line, one_line_errors
 from lrdecay.overrides import accepted
-from lrdecay.sweep import register_resolvers
+from lrdecay.resolvers import register_resolvers
+
+CONF = Path(__file__).resolve().parent / "conf"
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> float:
     from lrdecay.run import run  # torch: not for --help
 

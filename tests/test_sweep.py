@@ -2,7 +2,7 @@ import pytest
 
 from lrdecay.errors import ConfigError
 from lrdecay.overrides import job_name
-from lrdecay.sweep import better, claim, sweep_dir
+from lrdecay.resolvers import better, claim, sweep_dir
 
 CHOICES = {"schedule": "cosine", "optimizer": "adam", "trainer": "cpu"}
 

@@ -679,7 +679,7 @@ def test_every_documented_command_composes(command):
     from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from lrdecay.sweep import register_resolvers
+    from lrdecay.resolvers import register_resolvers
 
     register_resolvers()
     parser = OverridesParser.create()

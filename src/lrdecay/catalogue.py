@@ -39,7 +39,7 @@ KNOWN = {"lrdecay.data.MNIST": MNIST, "lrdecay.data.Digits": DIGITS}
 
 def data_folder(root: str | Path | None) -> Path:
     """The folder of the data; an empty or missing name, as of a variable that is set to nothing, is the default."""
-    return Path(root or "data").expanduser()
+    return Path(str(root or "data")).expanduser()
 
 
 def mnist_on_disk(root: Path) -> bool:

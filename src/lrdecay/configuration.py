@@ -16,6 +16,7 @@ from lrdecay.durations import Horizon
 from lrdecay.errors import BadValue, ConfigError, is_integer, require, within
 from lrdecay.messages import one_line
 from lrdecay.overrides import accepted, expand, names, varied
+from lrdecay.resolvers import register_resolvers
 from lrdecay.rules import check_present
 from lrdecay.splits import split_sizes
 
@@ -34,8 +35,6 @@ def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False)
     Raises:
         HydraException: an override is none, or does not fit the configuration.
     """
-    from lrdecay.sweep import register_resolvers
-
     register_resolvers()
     configs = []
     with initialize_config_dir(str(conf), version_base="1.3"):

@@ -79,3 +79,7 @@ def _target(config: Mapping[str, Any]) -> str | None:
 
 def comparable(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
+
+
+EARLIER: dict[str, Earlier] = {}
+"""Of each sweep's folder, for the function that names the folders of its jobs."""

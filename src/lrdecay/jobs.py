@@ -26,7 +26,10 @@ from lrdecay.stopping import Interrupted, Stop
 
 log = logging.getLogger(__name__)
 
-DDP_ENVIRONMENT = ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE")
+LEFT_BEHIND = (
+    "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE", "CUBLAS_WORKSPACE_CONFIG",
+)  # fmt: skip
+"""Environment variables that Lightning sets."""
 
 
 @contextmanager
@@ -87,15 +90,18 @@ def job_of_many(job: Any) -> Iterator[None]:
     """Keeps what libraries do to the process within this job of a sweep.
 
     Lightning starts the other processes of ``ddp`` with this one's ``sys.argv`` and ``hydra.run.dir``: in a sweep that
-    would be the whole sweep, so they get the job's. It leaves behind environment variables that say the processes
-    are started, a process group, and fewer threads; wandb leaves its run open. All would reach into the next job.
+    would be the whole sweep, so they get the job's. It leaves behind environment variables that say the processes are
+    started, a process group, fewer threads, and deterministic algorithms; wandb leaves its run open. All would reach
+    into the next job.
     """
     if job.mode == RunMode.RUN:
         yield
         _leave_process_group()  # whose threads could end this process badly when it exits
         return
     argv, threads = sys.argv, torch.get_num_threads()
-    environment = {name: os.environ.get(name) for name in DDP_ENVIRONMENT}
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    environment = {name: os.environ.get(name) for name in LEFT_BEHIND}
     task = cast(list, OmegaConf.to_container(job.overrides.task, resolve=False))
     of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
     sys.argv = [argv[0], *flags(argv[1:]), *task]
@@ -113,6 +119,8 @@ def job_of_many(job: Any) -> Iterator[None]:
             else:
                 os.environ[name] = value
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
         gc.collect()  # Trainer and module refer to each other, and would wait with all their weights to be found
         if wandb := sys.modules.get("wandb"):
             wandb.finish()

@@ -91,7 +91,7 @@ def one_line_errors() -> Iterator[None]:
     except ValueError as error:
         if isinstance(error.__cause__, OSError) and not FULL_ERRORS:  # a log file that cannot be opened
             sys.exit(f"error: {one_line(error.__cause__)}")
-        if str(error).startswith("Only one of --run"):
+        if str(error).startswith(("Only one of --run", "The --resolve flag", "File ")):  # Hydra's, of its flags
             sys.exit(f"error: {error}")
         if "limit (4300 digits)" in str(error):
             sys.exit("error: a number on the command line has thousands of digits")

@@ -105,11 +105,14 @@ def _targets(group: str, choice: str) -> Iterator[str]:
 
 
 def accepted(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with ``+trainer.key`` as a way to set a key too that the trainer's choices have already.
+    """The arguments as Hydra takes them.
 
-    They had only some of Lightning's keys once, and the others were added with a plus.
+    ``-m`` may stand anywhere, and ``+trainer.key`` sets a key too that the trainer's choices have already: they had
+    only some of Lightning's once, and the others were added with a plus.
     """
-    return [f"+{word}" if word.startswith("+trainer.") else word for word in arguments]
+    multirun = [word for word in arguments if word == "-m" or (len(word) > 2 and "--multirun".startswith(word))]
+    others = [word for word in arguments if word not in multirun]
+    return multirun[:1] + [f"+{word}" if word.startswith("+trainer.") else word for word in others]
 
 
 def flags(arguments: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lrdecay.errors import ConfigError, is_integer, is_number, shortened
@@ -51,22 +50,12 @@ def check(config: DictConfig) -> None:
     for key, fits, allowed in RULES:
         value = OmegaConf.select(config, key, default=ABSENT)
         if value is not ABSENT and not fits(value):
-            raise ConfigError(f"{key}={shortened(value)}: must be {allowed}{_if_text(value, fits)}")
+            raise ConfigError(f"{key}={shortened(value)}: must be {allowed}")
     for key in OF_THE_RUN:
         if config.trainer.get(key) is not None:
             raise ConfigError(f"trainer.{key}: must be left to the run; there is callbacks=, logger= and output_dir=")
     if config.get("resume_mode") is not None and config.resume is None:
         raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
-
-
-def _if_text(value: Any, fits: Callable[[Any], bool]) -> str:
-    """What to do about a text that would be allowed as a number, as an environment variable gives it."""
-    try:
-        decoded = yaml.safe_load(value) if isinstance(value, str) else None
-    except yaml.YAMLError:
-        return ""
-    number = isinstance(decoded, int | float) and fits(decoded)
-    return "; this one is text, which ${oc.decode:${oc.env:NAME}} turns into a number" if number else ""
 
 
 def _at_least(least: float) -> Callable[[Any], bool]:
@@ -110,6 +99,11 @@ def _is_interval(value: Any) -> bool:
     return (is_integer(value) and value >= 1) or (is_number(value) and 0 < value <= 1) or _is_time(value)
 
 
+def _shares_memory(strategy: Any) -> bool:
+    """Whether its processes are copies of this one, which cannot be made of one with open logs and locks."""
+    return isinstance(strategy, str) and strategy.endswith(("spawn", "fork", "notebook"))
+
+
 def _is_class(value: Any) -> bool:
     return isinstance(value, DictConfig) and "_target_" in value
 
@@ -130,7 +124,7 @@ INTERVAL = "a part of an epoch in (0, 1], a number of batches, a time such as 00
 PROFILER = "simple, advanced, pytorch, a class, or null"
 TRUTH = (_is_bool, "true or false")
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("trainer.max_epochs", *LENGTH),
+    ("trainer.max_epochs", _or_null(LENGTH[0]), f"{LENGTH[1]}, or null for Lightning's default"),
     ("trainer.max_steps", *LENGTH),
     ("trainer.limit_train_batches", *LIMIT),
     ("trainer.limit_val_batches", *LIMIT),
@@ -149,7 +143,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.inference_mode", *TRUTH),
     ("trainer.use_distributed_sampler", *TRUTH),
     ("trainer.detect_anomaly", *TRUTH),
-    ("trainer.barebones", *TRUTH),
+    ("trainer.barebones", lambda value: value is False, "false, since a barebones run leaves no record"),
+    ("trainer.strategy", lambda value: not _shares_memory(value), "one whose processes start anew, such as ddp"),
     ("trainer.sync_batchnorm", *TRUTH),
     ("trainer.enable_autolog_hparams", *TRUTH),
     ("trainer.reload_dataloaders_every_n_epochs", _at_least(0), "an integer, at least 0"),

@@ -4,8 +4,6 @@ Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
 import contextlib
-import functools
-import itertools
 import sys
 import time
 import traceback
@@ -13,125 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn
 from hydra.errors import ConfigCompositionException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from lrdecay.earlier import Earlier
+from lrdecay.earlier import EARLIER, Earlier
 from lrdecay.errors import ConfigError
-from lrdecay.locks import free, locked, rank
+from lrdecay.locks import free, locked
 from lrdecay.messages import lacking_key, one_line
-from lrdecay.overrides import FOLDER_NAME, expand, is_folder_name, job_name, key_of, names, varied
+from lrdecay.overrides import expand, job_name, key_of, varied
+from lrdecay.resolvers import built_from
 
 if TYPE_CHECKING:
     from lrdecay.record import Record
-
-
-@functools.cache
-def claim(path: str) -> str:
-    """Makes the folder, or the first of ``path-2``, ``path-3``, … that is not there yet, and names it.
-
-    Making it is what claims it, so that two launches in the same second get two folders. The same path in one
-    process gives the same folder again. Where the configuration is only shown, nothing is made.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    if _only_shown():
-        return path
-    if process := rank():  # of a job of several, which a launcher such as Slurm starts; only the first one has results
-        path = str(Path(path).with_name(f".{Path(path).name}_process-{process}"))
-    for number in itertools.count(1):
-        folder = Path(path if number == 1 else f"{path}-{number}")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise ConfigError(f"output_dir: {folder} cannot be made: {error.strerror}") from error
-        return str(folder)
-    raise AssertionError("counted to the end")
-
-
-def _only_shown() -> bool:
-    """Whether the command line asks for the configuration, resolved, and not for a run under it."""
-    given, _ = get_args_parser().parse_known_args(sys.argv[1:])
-    return given.cfg is not None or given.info is not None
-
-
-def run_dir(resume: str | None, mode: str | None, trust: bool, path: str) -> str:
-    """The folder of the run that goes on, or a new one.
-
-    Raises:
-        ConfigError: there is no such run, or a new folder cannot be made.
-    """
-    if resume is None:
-        return claim(path)
-    from lrdecay.resume import resumable
-
-    folder = resumable(resume, mode, trust)
-    return claim(path) if mode == "weights" else str(folder)
-
-
-def hydra_dir(resume: str | None, mode: str | None) -> str | None:
-    """Where Hydra writes the configuration; nowhere in the folder of a run that goes on, which has its own."""
-    return ".hydra" if resume is None or mode == "weights" else None
-
-
-def sweep_dir(parent: str, name: str | None, now: str) -> str:
-    """``parent/name``, whose sweep goes on if there is one, or a folder of its own for this launch.
-
-    Raises:
-        ConfigError: the name is not that of a folder, or TensorBoard could not show it, or it cannot be made.
-    """
-    if name is None:
-        return claim(f"{parent}/{now}")
-    if not is_folder_name(name):
-        raise ConfigError(f"name={name}: must be {FOLDER_NAME}")
-    folder = Path(parent, str(name))
-    if _only_shown():
-        return str(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"name={name}: {folder} cannot be made: {error.strerror}") from error
-    return str(folder)
-
-
-def better(metric: str) -> str:
-    """Which values of a metric are better: ``min`` or ``max``."""
-    return "min" if metric.endswith("loss") else "max"
-
-
-def built_from(config: DictConfig) -> dict[str, str]:
-    """What each configuration group is built from, of a configuration with ``hydra``."""
-    return names(config, config.hydra.runtime.choices)
-
-
-def named(group: str, *, _root_: DictConfig) -> str:
-    """What a configuration group is built from."""
-    return built_from(_root_)[group]
-
-
-def job_dir(number: int, overrides: Sequence[str], fixed: Sequence[str], choices: Any, *, _root_: DictConfig) -> str:
-    """The folder of a job within its sweep's: that of an earlier run of the same configuration, or a new one."""
-    name = job_name(number, overrides, fixed, built_from(_root_))
-    earlier = _EARLIER.get(_root_.hydra.sweep.dir)
-    return earlier.folder(number, name, _root_) if earlier else name
-
-
-_EARLIER: dict[str, Earlier] = {}
-"""Of each sweep's folder."""
-
-
-def register_resolvers() -> None:
-    """The functions that ``conf/`` calls."""
-    for function in (claim, run_dir, hydra_dir, sweep_dir, named, job_dir, better):
-        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
 
 
 class Sweep(Callback):
@@ -201,7 +95,7 @@ class Sweep(Callback):
         records, problems = load([folder])
         for problem in problems:
             print(f"warning: {problem}: that run starts from the beginning", file=sys.stderr)
-        self.earlier = _EARLIER[str(folder)] = Earlier(records)
+        self.earlier = EARLIER[str(folder)] = Earlier(records)
         others = [record for record in records if record.status == "completed" and record.code != code()]
         if others:
             runs = f"{len(others)} completed run{'s' if len(others) != 1 else ''}"

@@ -31,7 +31,7 @@ for expected in (
     r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
     "It is recommended to use .*sync_dist",  # the module reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
-    r"Be aware that when using `ckpt_path`.*\['Timer'\]",  # an extension may lift the time limit
+    r"""Be aware that when using `ckpt_path`.*\['(Timer|EarlyStopping)""",  # an extension may lift them
     "You're resuming from a checkpoint that ended before",  # lrdecay.loaders sees to it, or says that it cannot
 ):
     warnings.filterwarnings("ignore", message=expected)

@@ -29,16 +29,20 @@ def ended_by(trainer: pl.Trainer, planned: int) -> str | None:
     return "fewer batches than announced" if trainer.global_step < planned else "more batches than announced"
 
 
-def forget(trainer: pl.Trainer) -> None:
-    """Makes callbacks that had ended a run, and were restored with it, begin again to count."""
-    trainer.should_stop = False
+def forget_the_end(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
+    """Makes callbacks that had ended a run count from the beginning when it is extended, as they are configured now.
+
+    Args:
+        checkpoint: changed in its place.
+        trainer: will restore it.
+    """
+    states = checkpoint.get("callbacks", {})
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Timer):
-            callback.load_state_dict({})
-        if isinstance(callback, EarlyStopping):
-            fresh = EarlyStopping(callback.monitor)
-            best = {"best_score": callback.best_score, "patience": callback.patience}
-            callback.load_state_dict(fresh.state_dict() | best)
+            states.pop(callback.state_key, None)
+        if isinstance(callback, EarlyStopping) and (state := states.get(callback.state_key)):
+            # Of what it keeps only the best score is the run's; the rest is the wish to stop, and its own patience.
+            states[callback.state_key] = callback.state_dict() | {"best_score": state["best_score"]}
 
 
 def reopen_epoch(checkpoint: dict[str, Any], accumulated: int) -> None:

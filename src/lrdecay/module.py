@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from lrdecay.adapter import Averages, Rates, TorchSchedule, momentum_of, scheduler_errors
 from lrdecay.conflicts import check_undisturbed
 from lrdecay.durations import Horizon
-from lrdecay.ending import forget, reopen_epoch
+from lrdecay.ending import forget_the_end, reopen_epoch
 from lrdecay.errors import BadValue, ConfigError, DivergedError, within
 from lrdecay.loaders import Order
 from lrdecay.placement import Schedule
@@ -225,10 +225,6 @@ class Classifier(pl.LightningModule):
         if done - self._logged_step >= self._log_every or (self.trainer.is_last_batch and done > self._logged_step):
             self._log_train(done - 1)
 
-    def on_fit_start(self) -> None:
-        if self._checkpoint is not None and self._checkpoint["global_step"] in self.extended_at:
-            forget(self.trainer)  # now, or Lightning would not even begin
-
     def on_train_start(self) -> None:
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log_every = every or math.inf  # 0: at the end of an epoch only
@@ -304,6 +300,7 @@ class Classifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if checkpoint["global_step"] in self.extended_at:
+            forget_the_end(checkpoint, self.trainer)
             reopen_epoch(checkpoint, self.trainer.accumulate_grad_batches)
         self._checkpoint = checkpoint
         own = checkpoint["lrdecay"]

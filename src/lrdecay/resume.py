@@ -127,7 +127,8 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
 
 def decides_the_end(key: str) -> bool:
     """Whether a key of the configuration says how long a run is and where it runs, which an extension may change."""
-    return key.startswith(("trainer.", "callbacks.early_stopping")) and not key.startswith(OF_AN_EPOCH)
+    ends = key == "callbacks.*" or key.startswith(("trainer.", "callbacks.early_stopping"))
+    return ends and not key.startswith(OF_AN_EPOCH)
 
 
 OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches")

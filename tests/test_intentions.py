@@ -49,7 +49,7 @@ class Cubic(Schedule):
         return (1 - u / decay_steps) ** 3
 
 class Loader(pl.LightningDataModule):
-    def __init__(self, workers=0): super().__init__(); self.workers = workers
+    def __init__(self, workers=0, **ignored): super().__init__(); self.workers = workers
     def part(self, n, **how):
         images = torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(n))
         return DataLoader(TensorDataset(images, torch.arange(n) % 10), 16, **how)
@@ -164,7 +164,6 @@ def test_a_data_set_of_ones_own_is_recognised(own):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_of_somebody_elses_resumes_exactly(stop, workers, own):
     loader = ["data._target_=own.Loader", f"+data.workers={workers}", "model.dropout=0.3"]
-    loader += [f"~data.{key}" for key in ("batch_size", "eval_batch_size", "val_size", "shift")]
     whole, stopped = own / "whole", own / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
@@ -209,9 +208,9 @@ def test_find_lr_replaces_nothing_in_silence(override, tmp_path):
 
 def test_evaluates_runs_of_processes_that_differ(tmp_path):
     for tune in ("true", "false"):
-        run = f"hydra.run.dir={tune}"
+        run = f"hydra.run.dir=tuned-{tune}"
         assert forked.run("train.py", *SMALL, f"process.tune={tune}", run, cwd=tmp_path).process.exitcode == 0
-    done = run_program("scripts/evaluate.py", "true", "false", cwd=tmp_path)
+    done = run_program("scripts/evaluate.py", "tuned-true", "tuned-false", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": test/acc ") == 2
 

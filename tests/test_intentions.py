@@ -56,6 +56,21 @@ class Loader(pl.LightningDataModule):
     def train_dataloader(self): return self.part(160, shuffle=True, num_workers=self.workers)
     def val_dataloader(self): return self.part(64)
     test_dataloader = val_dataloader
+
+class Counting:
+    '''Its order depends on how often it was gone through, which only its own state tells.'''
+    def __init__(self, images): self.images, self.times = images, 0
+    def __len__(self): return 10
+    def state_dict(self): return {"times": self.times}
+    def load_state_dict(self, state): self.times = state["times"]
+    def __iter__(self):
+        self.times += 1
+        order = torch.randperm(160, generator=torch.Generator().manual_seed(self.times))
+        return iter([(self.images[rows], rows % 10) for rows in order.split(16)])
+
+class Stateful(Loader):
+    def train_dataloader(self):
+        return Counting(torch.rand(160, 1, 28, 28, generator=torch.Generator().manual_seed(1)))
 """
 
 
@@ -161,9 +176,9 @@ def test_a_data_set_of_ones_own_is_recognised(own):
 
 # 10 batches an epoch: in the first epoch, in a later one, and at its end.
 @pytest.mark.parametrize("stop", [(3, signal.SIGTERM), (14, signal.SIGTERM), (23, signal.SIGKILL)])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_of_somebody_elses_resumes_exactly(stop, workers, own):
-    loader = ["data._target_=own.Loader", f"+data.workers={workers}", "model.dropout=0.3"]
+@pytest.mark.parametrize("kind", ["Loader +data.workers=0", "Loader +data.workers=2", "Stateful"])
+def test_a_loader_of_somebody_elses_resumes_exactly(stop, kind, own):
+    loader = [*f"data._target_=own.{kind}".split(), "model.dropout=0.3"]
     whole, stopped = own / "whole", own / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()

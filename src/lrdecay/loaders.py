@@ -23,47 +23,55 @@ class Order:
         self._state: dict[str, Any] | None = None
 
     def note(self, loaders: list[Any]) -> None:
-        """Notes the generators as they are now; to be called before an iterator is made."""
-        states = [generator.get_state() for generator in _generators(loaders)]
-        self._state = {"random": random_state(CPU), "generators": states}
+        """Notes everything as it is now; to be called before an iterator is made."""
+        self._state = {"random": random_state(CPU), **_taken(loaders)}
 
     def follow(self, trainer: pl.Trainer) -> None:
-        """Notes them from now on whenever Lightning makes an iterator."""
+        """Notes it from now on whenever Lightning makes an iterator."""
         fetcher: Any = trainer.fit_loop._data_fetcher
-        if not _tell_themselves(trainer) and not hasattr(fetcher, "notes"):
+        if not _are_ours(trainer) and not hasattr(fetcher, "notes"):
             fetcher.__class__ = _noting(type(fetcher), self)
 
     def state(self, trainer: pl.Trainer) -> dict[str, Any] | None:
-        """What a checkpoint must hold."""
-        return None if trainer.fit_loop._combined_loader is None or _tell_themselves(trainer) else self._state
+        """What a checkpoint must hold: how the epoch began, and what the next one will begin from."""
+        if self._state is None or _are_ours(trainer):
+            return None
+        return {"epoch": self._state, "now": _taken(_loaders(trainer))}
+
+    def begin(self, trainer: pl.Trainer, state: dict[str, Any] | None = None) -> None:
+        """Makes the iterator of a whole epoch; Lightning's was made before all was as it is now.
+
+        Args:
+            trainer: trains.
+            state: from a checkpoint between two epochs.
+        """
+        if _are_ours(trainer):
+            return
+        loaders = _loaders(trainer)
+        if state is not None:
+            _put_back(loaders, state["now"])
+        self.note(loaders)
+        iter(cast(Any, trainer.fit_loop._data_fetcher))
 
     def resume(self, trainer: pl.Trainer, state: dict[str, Any] | None, seen: int) -> bool:
         """Puts the epoch's iterator behind the batches that were seen.
 
         Returns:
-            Whether it could be done; the generators are elsewhere then.
+            Whether it could be done; torch's generators are elsewhere then.
         """
-        if _tell_themselves(trainer):
+        if _are_ours(trainer):
             return True
-        generators = _generators(_loaders(trainer))
-        if state is None or len(state["generators"]) != len(generators):
+        if state is None:  # a checkpoint of version 0.1
             return False
-        self._state = state
+        self._state = state["epoch"]
         fetcher: Any = trainer.fit_loop._data_fetcher
-        restore_random_state(state["random"], CPU)
-        for generator, before in zip(generators, state["generators"], strict=True):
-            generator.set_state(before)
+        restore_random_state(state["epoch"]["random"], CPU)
+        _put_back(_loaders(trainer), state["epoch"])
         iter(fetcher)
         for _ in range(seen):
             next(fetcher)
         fetcher.fetched -= seen  # Lightning will add them
         return True
-
-    def begin(self, trainer: pl.Trainer) -> None:
-        """Makes the iterator of a whole epoch from the generators as they are; Lightning's is from earlier ones."""
-        if not _tell_themselves(trainer):
-            self.note(_loaders(trainer))
-            iter(cast(Any, trainer.fit_loop._data_fetcher))
 
 
 def _noting(kind: type, order: Order) -> type:
@@ -81,9 +89,30 @@ def _loaders(trainer: pl.Trainer) -> list[Any]:
     return [] if loader is None else list(loader.flattened)
 
 
-def _tell_themselves(trainer: pl.Trainer) -> bool:
-    """Whether all loaders are ours, or have a state that Lightning saves and restores."""
-    return all(isinstance(loader, Batches) or hasattr(loader, "load_state_dict") for loader in _loaders(trainer))
+def _are_ours(trainer: pl.Trainer) -> bool:
+    """Whether the order of all loaders is a function of seed and epoch."""
+    return all(isinstance(loader, Batches) for loader in _loaders(trainer))
+
+
+def _taken(loaders: list[Any]) -> dict[str, Any]:
+    """The states that loaders have of their own."""
+    generators = [generator.get_state() for generator in _generators(loaders)]
+    return {"generators": generators, "loaders": [loader.state_dict() for loader in loaders if _has_state(loader)]}
+
+
+def _put_back(loaders: list[Any], states: dict[str, Any]) -> None:
+    for generator, state in zip(_generators(loaders), states["generators"], strict=True):
+        generator.set_state(state)
+    for loader, state in zip(filter(_has_state, loaders), states["loaders"], strict=True):
+        loader.load_state_dict(state)
+
+
+def _has_state(loader: Any) -> bool:
+    """Whether it can tell and take a state.
+
+    Lightning saves it too, but when the next batch has been fetched, and has no occasion to restore it here.
+    """
+    return callable(getattr(loader, "state_dict", None)) and callable(getattr(loader, "load_state_dict", None))
 
 
 def _generators(loaders: list[Any]) -> list[torch.Generator]:

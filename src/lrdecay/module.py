@@ -186,7 +186,6 @@ class Classifier(pl.LightningModule):
 
     def _horizon(self) -> Horizon:
         trainer = self.trainer
-        self._order.note([])  # the iterator of the first epoch is made by the next call
         try:
             trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
         except (ValueError, MisconfigurationException) as error:
@@ -235,6 +234,8 @@ class Classifier(pl.LightningModule):
         if self._checkpoint is not None:
             self._go_on(self._checkpoint)
             self._checkpoint = None
+        else:
+            self._order.begin(self.trainer)
         self._averages.train()
 
     def on_train_epoch_start(self) -> None:
@@ -340,7 +341,7 @@ class Classifier(pl.LightningModule):
             )  # fmt: skip
         restore_random_state(checkpoint["random"], self.device)
         if not seen:
-            self._order.begin(self.trainer)
+            self._order.begin(self.trainer, own.get("order"))
         extended = self.trainer.global_step in self.extended_at
         self.trainer.should_stop = own["should_stop"] and not extended  # early stopping's; Lightning forgets it
         if extended and self._rates is not None:

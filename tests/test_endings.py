@@ -7,7 +7,7 @@ import forked
 import pytest
 import torch
 from conftest import a_run, groups_of, write_runs
-from test_resume import SMALL, the_run
+from test_resume import SMALL, StoppedAt, the_run
 
 from lrdecay.checkpoints import read_checkpoint
 from lrdecay.compare import compare
@@ -124,6 +124,15 @@ def test_extended_it_is_what_it_would_have_been(step, accumulate, own):
     assert [row["step"] for row in record.epochs] == [17, 35, 53, 71]
     weights, theirs = (read_checkpoint(r / "checkpoints/last.ckpt")["state_dict"] for r in (run, the_run(whole)))
     assert all(torch.equal(weights[key], theirs[key]) for key in theirs)
+
+
+def test_an_extension_that_is_interrupted_has_not_ended_as_the_run_before(own):
+    assert train(own, *SMALL, *EARLY).process.exitcode == 0
+    run = the_run(own)
+    longer = [f"resume={run}", "resume_mode=extend", "trainer.max_epochs=9"]
+    assert forked.run("train.py", *longer, cwd=own, prepare=StoppedAt(40)).process.exitcode == 143
+    record = read(run / "record.json")
+    assert (record.status, record.ended_by, record.cut_short) == ("interrupted", None, "")
 
 
 @pytest.mark.parametrize("reason", ["time limit", "early stopping"])

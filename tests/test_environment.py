@@ -234,6 +234,13 @@ def test_a_variable_that_is_a_number_is_one(tmp_path):
     assert (config["optimizer"]["lr"], config["seed"], config["trainer"]["max_epochs"]) == (0.01, 3, 1)
 
 
+@pytest.mark.parametrize("value", ["2026_11_25", "007", "12e5", "1_0", "42", "1.5"])
+def test_a_variable_that_is_a_name_stays_one(value, tmp_path):
+    done = train(tmp_path, "-m", *ONE, "seed=1", "name=${oc.env:NAME}", prepare=Variables(NAME=value))
+    assert done.process.exitcode == 0, done.text
+    assert (tmp_path / "outputs/sweeps" / value / "report.html").is_file()
+
+
 @pytest.mark.parametrize("value", ["", "~/nothing", "/nowhere"])
 def test_a_folder_of_data_that_is_not_there(value, tmp_path):
     done = train(

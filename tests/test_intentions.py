@@ -255,6 +255,37 @@ def test_no_place_of_a_strangers_is_written_to(group, key, tmp_path):
                 require_trusted(Record(tmp_path, {}, composed={group: node}), CONF)
 
 
+UNNAMED = {
+    "positional": {"csv": {"_target_": "lrdecay.loggers.CSVLogger", "_args_": ["/elsewhere"], "name": ""}},
+    "a number by position": {"csv": {"_args_": [3]}},
+    "a proxy": {"wandb": {"settings": {"https_proxy": "http://elsewhere"}}},
+    "no encryption": {"wandb": {"settings": {"insecure_disable_ssl": True}}},
+    "artifacts": {"mlflow": {"artifact_location": "elsewhere"}},
+    "a suffix": {"tensorboard": {"filename_suffix": "x"}},
+    "an account": {"wandb": {"entity": "somebody"}},
+}
+
+
+@pytest.mark.parametrize("what", UNNAMED)
+def test_nothing_goes_to_a_logger_but_what_this_project_gives_it(what, tmp_path):
+    with pytest.raises(ConfigError, match="is not this project's own"):
+        require_trusted(Record(tmp_path, {}, composed={"logger": UNNAMED[what]}), CONF)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_argument_without_a_name_is_trusted(group, tmp_path):
+    for node in ({"_args_": ["x"]}, {"profiler": {"_args_": ["x"]}}, {"x": [{"_args_": [1]}]}):
+        with pytest.raises(ConfigError, match="is not this project's own"):
+            require_trusted(Record(tmp_path, {}, composed={group: node}), CONF)
+
+
+def test_this_projects_own_loggers_are_trusted(tmp_path):
+    for file in (CONF / "logger").glob("*.yaml"):
+        composed = {"logger": OmegaConf.to_container(OmegaConf.load(file)) or {}}
+        composed["logger"].pop("defaults", None)
+        require_trusted(Record(tmp_path, {}, composed=composed), CONF)
+
+
 def test_a_length_of_time_is_no_place(tmp_path):
     composed = {"trainer": {"max_time": "00:00:00:03"}, "callbacks": {"early_stopping": {"monitor": "val/loss"}}}
     require_trusted(Record(tmp_path, {}, composed=composed), CONF)
@@ -266,6 +297,7 @@ def test_nothing_is_downloaded_to_a_place_of_a_strangers():
         "more": [{"root": "x", "download": True}],
         "own": {"root": "${oc.env:LRDECAY_DATA,data}"},
     }
+    assert without_downloads({"root": ["x"]}, CONF)["download"] is False
     safe = without_downloads(data, CONF)
     assert safe["download"] is safe["more"][0]["download"] is False
     assert "download" not in safe["own"]

@@ -40,7 +40,8 @@ def keep_printing() -> None:
     _occupy_standard_streams()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Forgiving):
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Forgiving) and _has_descriptor(stream):
+            _REPLACED.append(stream)
             setattr(sys, name, _forgiving(stream, name))
 
 
@@ -51,6 +52,18 @@ def _occupy_standard_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+
+
+_REPLACED: list[io.TextIOWrapper] = []
+"""Kept, since a stream that is not needed any more would close its descriptor."""
+
+
+def _has_descriptor(stream: io.TextIOWrapper) -> bool:
+    """Whether it leads out of the process; one in memory is somebody's who wants to read it."""
+    try:
+        return stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _forgiving(stream: io.TextIOWrapper, name: str) -> "_Forgiving":

@@ -3,9 +3,9 @@
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
-import contextlib
 import functools
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from lrdecay.earlier import EARLIER
-from lrdecay.errors import ConfigError, is_number
+from lrdecay.errors import ConfigError
 from lrdecay.locks import rank
 from lrdecay.overrides import FOLDER_NAME, is_folder_name, job_name, names
 
@@ -126,19 +126,21 @@ def job_dir(*, _root_: DictConfig) -> str:
 
 
 REQUIRED_VARIABLE = object()
+TEXTS = ("name", "output_dir", "root", "resume", "project", "experiment_name", "tracking_uri")
+"""Keys whose values are text, whatever it looks like."""
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 
 
-def env(name: str, default: Any = REQUIRED_VARIABLE) -> Any:
-    """``${oc.env:NAME}``: an environment variable, as the number that it is written as, if it is one.
+def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
+    """``${oc.env:NAME}``: an environment variable, where it is the whole value and written as a number, as that number.
 
     OmegaConf's is text, which no key takes that needs a number: ``seed=${oc.env:SLURM_ARRAY_TASK_ID}``.
     """
     value: Any = oc.env(name) if default is REQUIRED_VARIABLE else oc.env(name, default)
-    for kind in (int, float) if isinstance(value, str) else ():
-        with contextlib.suppress(ValueError):
-            if is_number(number := kind(value)):
-                return number
-    return value
+    whole = re.fullmatch(r"\$\{oc\.env:[^${}]*\}", str(_node_._value())) is not None
+    if not (whole and _node_._key() not in TEXTS and isinstance(value, str) and NUMBER.fullmatch(value)):
+        return value
+    return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
 def register_resolvers() -> None:

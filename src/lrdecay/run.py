@@ -202,6 +202,7 @@ def _go_on(record: Record, going_on: dict[str, Any] | None, first_process: bool)
             record.epochs, record.rates, record.epoch_seconds = [], [], []
             record.go_on(0.0)
     record.status, record.error, record.traceback, record.underway = "running", None, None, True
+    record.ended_by = None
     if first_process:
         remove_unfinished(record.directory)
         rewind(record.directory, checkpoint["logs"] if checkpoint else {})

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, shortened
 from lrdecay.record import Record
 
 IF_TRUSTED = "to be trusted only if you know where the run comes from (trust=true, --trust)"
@@ -35,11 +35,15 @@ def require_trusted(record: Record, conf: Path) -> None:
     Raises:
         ConfigError: it names another.
     """
-    own = own_strings(conf)
+    own, names = own_strings(conf), _own_names(conf)
     for key, value in _leaves(record.composed):
-        group = re.split(r"[.\[]", key, maxsplit=1)[0]
-        if isinstance(value, str) and value not in own.get(group, ()) and not _harmless(group, key, value):
-            raise ConfigError(f"{record.directory}: {key}={value} is not this project's own; {IF_TRUSTED}")
+        group, *below = re.sub(r"\[\d+\]", "", key).split(".")
+        # Nothing can be told of an argument without a name, and what loggers take beyond ours may be settings of a
+        # network.
+        unnamed = "_args_" in below or (group == "logger" and not set(below[1:]) <= names[group])
+        foreign = isinstance(value, str) and value not in own.get(group, ()) and not _harmless(group, key, value)
+        if unnamed or foreign:
+            raise ConfigError(f"{record.directory}: {key}={shortened(value)} is not this project's own; {IF_TRUSTED}")
 
 
 def _harmless(group: str, key: str, value: str) -> bool:
@@ -61,7 +65,8 @@ def without_downloads(data: Any, conf: Path) -> Any:
     if not isinstance(data, Mapping):
         return data
     kept = {key: without_downloads(item, conf) for key, item in data.items()}
-    foreign = "root" in kept and kept["root"] not in own_strings(conf)["data"]
+    root = kept.get("root")
+    foreign = "root" in kept and not (isinstance(root, str) and root in own_strings(conf)["data"])
     return kept | ({"download": False} if foreign else {})
 
 
@@ -69,16 +74,30 @@ def without_downloads(data: Any, conf: Path) -> Any:
 def own_strings(conf: Path) -> Mapping[str, frozenset[str]]:
     """All strings in the project's configuration, by the group of the composed configuration that they stand in."""
     found: dict[str, set[str]] = {group: set(strings) for group, strings in FORMER.items()}
+    for group, _, value in _own_leaves(conf):
+        if isinstance(value, str):
+            found.setdefault(group, set()).add(value)
+    return {group: frozenset(strings) for group, strings in found.items()}
+
+
+@functools.cache
+def _own_names(conf: Path) -> Mapping[str, frozenset[str]]:
+    """The last names of all keys in it, by the same groups."""
+    found: dict[str, set[str]] = {}
+    for group, key, _ in _own_leaves(conf):
+        found.setdefault(group, set()).add(re.sub(r"\[\d+\]", "", key).rpartition(".")[2])
+    return {group: frozenset(names) for group, names in found.items()}
+
+
+def _own_leaves(conf: Path) -> Iterator[tuple[str, str, Any]]:
+    """Group, key and value of everything in the project's configuration that a record may hold."""
     for file in conf.rglob("*.yaml"):
         text, (group, *below) = file.read_text(encoding="utf-8"), file.relative_to(conf).parts
         if group == "hydra":  # it has no part in what a record holds
             continue
         whole = not below or text.startswith("# @package _global_")
         for key, value in _leaves(yaml.load(text, yaml.CSafeLoader)):
-            if isinstance(value, str):
-                of = re.split(r"[.\[]", key, maxsplit=1)[0] if whole else group
-                found.setdefault(of, set()).add(value)
-    return {group: frozenset(strings) for group, strings in found.items()}
+            yield re.split(r"[.\[]", key, maxsplit=1)[0] if whole else group, key, value
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -68,6 +68,14 @@ class Counting:
         order = torch.randperm(160, generator=torch.Generator().manual_seed(self.times))
         return iter([(self.images[rows], rows % 10) for rows in order.split(16)])
 
+class Noisy(torch.utils.data.Dataset):
+    '''Draws from torch's generator whenever an image is taken.'''
+    def __len__(self): return 160
+    def __getitem__(self, row): return torch.rand(1, 28, 28), row % 10
+
+class Augmented(Loader):
+    def train_dataloader(self): return DataLoader(Noisy(), 16, shuffle=True)
+
 class Stateful(Loader):
     def train_dataloader(self):
         return Counting(torch.rand(160, 1, 28, 28, generator=torch.Generator().manual_seed(1)))
@@ -176,7 +184,7 @@ def test_a_data_set_of_ones_own_is_recognised(own):
 
 # 10 batches an epoch: in the first epoch, in a later one, and at its end.
 @pytest.mark.parametrize("stop", [(3, signal.SIGTERM), (14, signal.SIGTERM), (23, signal.SIGKILL)])
-@pytest.mark.parametrize("kind", ["Loader +data.workers=0", "Loader +data.workers=2", "Stateful"])
+@pytest.mark.parametrize("kind", ["Loader +data.workers=0", "Loader +data.workers=2", "Augmented", "Stateful"])
 def test_a_loader_of_somebody_elses_resumes_exactly(stop, kind, own):
     loader = [*f"data._target_=own.{kind}".split(), "model.dropout=0.3"]
     whole, stopped = own / "whole", own / "stopped"

@@ -21,6 +21,12 @@ class Order:
 
     def __init__(self) -> None:
         self._state: dict[str, Any] | None = None
+        self._before_batch: dict[str, Any] | None = None
+        """The generators before the latest batch was fetched, which may have drawn from them."""
+
+    def note_batch(self) -> None:
+        """Notes the generators; to be called before a batch is fetched."""
+        self._before_batch = random_state(CPU)
 
     def note(self, loaders: list[Any]) -> None:
         """Notes everything as it is now; to be called before an iterator is made."""
@@ -36,7 +42,7 @@ class Order:
         """What a checkpoint must hold: how the epoch began, and what the next one will begin from."""
         if self._state is None or _are_ours(trainer):
             return None
-        return {"epoch": self._state, "now": _taken(_loaders(trainer))}
+        return {"epoch": self._state, "now": _taken(_loaders(trainer)), "batch": self._before_batch}
 
     def begin(self, trainer: pl.Trainer, state: dict[str, Any] | None = None) -> None:
         """Makes the iterator of a whole epoch; Lightning's was made before all was as it is now.
@@ -71,7 +77,13 @@ class Order:
         for _ in range(seen):
             next(fetcher)
         fetcher.fetched -= seen  # Lightning will add them
+        self.follow(trainer)
         return True
+
+    def rewind(self, trainer: pl.Trainer, state: dict[str, Any] | None) -> None:
+        """Puts the generators before the next batch, which had been fetched when the checkpoint was written."""
+        if state is not None and state["batch"] is not None and not _are_ours(trainer):
+            restore_random_state(state["batch"], CPU)
 
 
 def _noting(kind: type, order: Order) -> type:
@@ -81,7 +93,11 @@ def _noting(kind: type, order: Order) -> type:
         order.note(fetcher.combined_loader.flattened)
         return kind.__iter__(fetcher)  # type: ignore[attr-defined]
 
-    return type(f"Noting{kind.__name__}", (kind,), {"__iter__": __iter__, "notes": True})
+    def __next__(fetcher: Any) -> Any:
+        order.note_batch()
+        return kind.__next__(fetcher)  # type: ignore[attr-defined]
+
+    return type(f"Noting{kind.__name__}", (kind,), {"__iter__": __iter__, "__next__": __next__, "notes": True})
 
 
 def _loaders(trainer: pl.Trainer) -> list[Any]:

@@ -340,7 +340,9 @@ class Classifier(pl.LightningModule):
                 "this run is not what it would have been without the stop", self.trainer.current_epoch + 1,
             )  # fmt: skip
         restore_random_state(checkpoint["random"], self.device)
-        if not seen:
+        if seen:
+            self._order.rewind(self.trainer, own.get("order"))
+        else:
             self._order.begin(self.trainer, own.get("order"))
         extended = self.trainer.global_step in self.extended_at
         self.trainer.should_stop = own["should_stop"] and not extended  # early stopping's; Lightning forgets it

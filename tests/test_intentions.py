@@ -140,6 +140,20 @@ def test_the_best_row_and_the_best_checkpoint_are_one_measurement(metric, interv
     assert float(torch.nn.functional.cross_entropy(logits, labels)) == pytest.approx(best["val/loss"], rel=1e-4)
 
 
+def test_a_best_that_was_found_when_the_run_had_ended_is_not_lost_by_an_extension(tmp_path):
+    rare = ["data.train_size=256", "optimizer.lr=0.02", "metric=val/loss", "trainer.check_val_every_n_epoch=6"]
+    assert train(tmp_path, *SMALL, *rare, "trainer.max_epochs=8").process.exitcode == 0
+    run = the_run(tmp_path)
+    before = read(run / "record.json").best
+    assert before["step"] == 31, "measured after the last epoch"
+    done = train(tmp_path, f"resume={run}", "resume_mode=extend", "trainer.max_epochs=9")
+    assert done.process.exitcode == 0, done.text
+    best = read(run / "record.json").best
+    assert best["val/loss"] <= before["val/loss"]
+    saved = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    assert saved["global_step"] == best["step"] + 1
+
+
 @pytest.mark.parametrize("monitor", ["val/loss", "val/acc"])
 @pytest.mark.parametrize("metric", ["val/loss", "val/acc"])
 def test_early_stopping_follows_its_own_metric(monitor, metric, tmp_path):

@@ -71,6 +71,8 @@ class Classifier(pl.LightningModule):
         self.scale = scale
         self.on_divergence = on_divergence
         self.monitor = monitor
+        self.recorded_best: dict[str, Any] = {}
+        """Of a run that goes on, what its record has: found when it had ended, it is in no checkpoint."""
         self.extended_at: set[int] = set()
         """Steps from which the run goes on under another horizon."""
         self.horizon: Horizon | None = None
@@ -311,6 +313,8 @@ class Classifier(pl.LightningModule):
         if "best" not in own:  # as version 0.1 found it, among whole epochs
             for row in self.epochs:
                 self._compare_with_best(row)
+        if self.recorded_best.get("step", math.inf) < checkpoint["global_step"]:
+            self._compare_with_best(self.recorded_best)
         if self.scale is not None:
             self.scale.load_state(own["scale"])
 

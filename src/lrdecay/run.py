@@ -173,6 +173,7 @@ def prepare(config: DictConfig, record: Record, keeper: RecordKeeper, going_on: 
     monitors = [callback.monitor for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpoints)]
     module = make_module(config, data, trainer.strategy.root_device, next(filter(None, monitors), None))
     checkpoint = _go_on(record, going_on, trainer.is_global_zero)
+    module.recorded_best = dict(record.best)
     module.extended_at = {row["step"] for row in record.resumed if row.get("mode") == "extend"}
     if config.resume_mode == "weights" and checkpoint is None:
         take_weights(module, Path(config.resume) / FOLDER / LAST)

@@ -3,11 +3,13 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -283,43 +285,46 @@ def test_tensorboard_shows_the_hyperparameters_of_runs_that_mix_types(tmp_path):
         tmp_path, "-m", "data=digits", *mixed, "trainer.max_epochs=3", "trainer.limit_train_batches=2", "name=s"
     )
     assert done.process.exitcode == 0, done.text
-    port = 6800 + os.getpid() % 1000
-    board = Path(sys.executable).with_name("tensorboard")
-    with subprocess.Popen(
-        [board, "--logdir", tmp_path / "outputs", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        try:
-            experiment = ask(port, "experiment", {})
-            columns = {info["name"]: info["type"] for info in experiment["hparamInfos"]}
-            order = [{"hparam": name, "order": "ORDER_ASC"} for name in columns]
-            statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
-            for column in order:
-                request = {"startIndex": 0, "sliceSize": 100, "allowedStatuses": statuses, "colParams": [column]}
-                groups = ask(port, "session_groups", request)["sessionGroups"]
-                assert len(groups) == 12, column
-        finally:
-            server.kill()
+    with board(tmp_path / "outputs", tmp_path / "board.log") as address:
+        experiment = ask(address, "experiment", {})
+        columns = {info["name"]: info["type"] for info in experiment["hparamInfos"]}
+        order = [{"hparam": name, "order": "ORDER_ASC"} for name in columns]
+        statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+        for column in order:
+            request = {"startIndex": 0, "sliceSize": 100, "allowedStatuses": statuses, "colParams": [column]}
+            groups = ask(address, "session_groups", request)["sessionGroups"]
+            assert len(groups) == 12, column
     assert columns["schedule.warmup"] == columns["model.hidden"] == columns["data.val_size"] == "DATA_TYPE_STRING"
     assert columns["optimizer.lr"] == columns["seed"] == "DATA_TYPE_FLOAT64"
 
 
-def ask(port: int, what: str, request: dict) -> dict:
-    """TensorBoard's answer, which takes some seconds to be ready."""
-    address = f"http://127.0.0.1:{port}/data/plugin/hparams/{what}"
-    body = json.dumps({"experimentName": ""} | request).encode()
-    for _ in range(120):
+@contextmanager
+def board(folder: Path, log: Path) -> Iterator[str]:
+    """TensorBoard's own server over a folder, at a port that the system chooses; gives its address."""
+    command = [Path(sys.executable).with_name("tensorboard"), "--logdir", folder, "--port", "0"]
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
         try:
-            with urllib.request.urlopen(
-                urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=60
-            ) as answer:
-                found = json.load(answer)
-        except urllib.error.HTTPError:
-            raise
-        except OSError:
-            found = {}
+            deadline = time.monotonic() + 240  # on a busy machine it imports for a minute
+            while not (found := re.search(r"http://\S+:\d+", log.read_text(errors="replace"))):
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield found[0]
+        finally:
+            server.kill()
+
+
+def ask(address: str, what: str, request: dict) -> dict:
+    """TensorBoard's answer, once it has read its folder."""
+    body = json.dumps({"experimentName": ""} | request).encode()
+    url = f"{address}/data/plugin/hparams/{what}"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=240
+        ) as answer:
+            found = json.load(answer)
         if found.get("hparamInfos") or found.get("sessionGroups"):
             return found
         time.sleep(0.5)
-    raise TimeoutError(address)
+    raise TimeoutError(url)

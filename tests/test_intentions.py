@@ -255,7 +255,7 @@ def test_evaluates_runs_of_processes_that_differ(tmp_path):
 GROUPS = ("schedule", "scale", "optimizer", "model", "data", "trainer", "logger", "callbacks")
 
 
-@pytest.mark.parametrize(("group", "other"), itertools.permutations(GROUPS, 2))
+@pytest.mark.parametrize(("group", "other"), list(itertools.permutations(GROUPS, 2)))
 def test_a_class_is_trusted_in_its_own_group_only(group, other, tmp_path):
     """Of a stranger's record: everything of this project that is known in one group, put into another."""
     known = own_strings(CONF)

@@ -31,10 +31,11 @@ test: .venv/browser  ## every test that needs no GPU
 test-all: .venv/browser  ## every test
 	$(BIN)/pytest -n auto
 
-lint: .venv/dev  ## ruff and mypy
+lint: .venv/dev  ## ruff, mypy, and the layers of the packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/dev  ## what ruff can mend by itself
 	$(BIN)/ruff check --fix

@@ -1,87 +1,10 @@
-"""Learning-rate range test: trains shortly with a growing rate, and suggests one where the loss falls fastest.
+"""Learning-rate range test: ``python scripts/find_lr.py --help``."""
 
-python scripts/find_lr.py data=digits optimizer=sgd
-python scripts/find_lr.py model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
-rate=$(python scripts/find_lr.py data=digits --apply) && python train.py data=digits schedule=cosine $rate
-
-The rate that it suggests is where to begin looking: with fewer steps it comes out higher, with more of them lower.
-"""
-
-import argparse
-import logging
-import sys
 from pathlib import Path
 
-from lrdecay.configuration import build, compose_all
-from lrdecay.console import figure_path, relative
-from lrdecay.errors import ConfigError
-from lrdecay.messages import one_line_errors
-from lrdecay.overrides import key_of
-from lrdecay.rules import check
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
-# One process, and nothing but training batches. (A range test in several processes would have to agree when to stop.)
-SHORT = (
-    "trainer.max_epochs=-1", "++trainer.min_epochs=null", "++trainer.log_every_n_steps=0",
-    "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.fast_dev_run=false",
-    "++trainer.profiler=null", "++trainer.devices=1", "++trainer.strategy=auto", "++trainer.num_nodes=1",
-)  # fmt: skip
-
-
-def refuse_own(overrides: list[str]) -> None:
-    """Refuses overrides of what the range test sets itself, rather than replace them in silence."""
-    own = {key_of(override): "sets it itself" for override in SHORT}
-    own |= {"trainer.max_steps": "takes as many as --steps", "optimizer.lr": "tries the rates from --low to --high"}
-    for override in overrides:
-        if (key := key_of(override)) in own:
-            raise ConfigError(f"{override}: cannot be combined with find_lr, which {own[key]}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data, model, optimizer, …")
-    parser.add_argument("--low", type=float, default=1e-6, help="the rate of the first step [%(default)g]")
-    parser.add_argument("--high", type=float, help="the rate of the last step [10, linear: 0.1]")
-    parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
-    parser.add_argument("--mode", choices=("exponential", "linear"), default="exponential", help="how the rate grows")
-    parser.add_argument("--output", type=Path, default=Path("outputs/find_lr.png"), help="the figure [%(default)s]")
-    parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
-    arguments = parser.parse_intermixed_args()
-    high = {"exponential": 10.0, "linear": 0.1}[arguments.mode] if arguments.high is None else arguments.high
-    refuse_own(arguments.overrides)
-    fixed = (*SHORT, f"trainer.max_steps={arguments.steps}", f"optimizer.lr={arguments.low!r}")
-    configs = compose_all(CONF, [*arguments.overrides, *fixed])
-    if len(configs) > 1:
-        raise ConfigError("find_lr: one configuration at a time")
-    ((_, config),) = configs
-
-    import pytorch_lightning as pl
-
-    from lrdecay.building import make_data, make_module
-    from lrdecay.figures import range_test_figure
-    from lrdecay.files import write_atomically
-    from lrdecay.process import prepare_process
-    from lrdecay.range_test import Probe, range_test, require_range
-
-    require_range(arguments.low, high, arguments.steps)
-    check(config)
-    prepare_process(config.process.tune, config.process.threads)
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    data = make_data(config)
-    trainer: pl.Trainer = build(config.trainer, "trainer", callbacks=[Probe()], logger=False)
-    module = make_module(config, data, trainer.strategy.root_device)
-    found = range_test(module, trainer, data, arguments.low, high, arguments.mode)
-    speak = sys.stderr if arguments.apply else sys.stdout
-    names = [type(thing).__name__ for thing in (data, module.model, trainer.optimizers[0])]
-    title = f"{data.name or names[0]}: {names[1]}, {names[2]}"
-    write_atomically(figure_path(arguments.output), range_test_figure(found, title))
-    print(f"{title}: {found.verdict}", file=speak)
-    print(relative(arguments.output), file=speak)
-    if found.suggestion is None:
-        raise ConfigError("find_lr: no rate to suggest")
-    print(f"optimizer.lr={found.suggestion:.2g}")
-
+from lrdecay.cli.errors import one_line_errors
+from lrdecay.cli.find_lr import main
 
 if __name__ == "__main__":
     with one_line_errors():
-        main()
+        main(Path(__file__).resolve().parent.parent / "conf")

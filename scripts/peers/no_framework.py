@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrdecay.data import Batches
-from lrdecay.models import CNN
-from lrdecay.process import prepare_process
+from lrdecay.data.batches import Batches
+from lrdecay.training.models import CNN
+from lrdecay.training.process import prepare_process
 
 prepare_process(tune=True, threads=None)
 data, epochs, seed = np.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -1,9 +1,11 @@
 """Errors that are not the program's own fault: one line that names the key, the value and what is allowed."""
 
 import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from lrdecay.text import shortened
 
 
 class BadValue(ValueError):
@@ -22,21 +24,6 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
     """Raises `BadValue` unless `condition` holds."""
     if not condition:
         raise BadValue(f"{key}={shortened(value)}: must be {allowed}")
-
-
-def shortened(value: object) -> str:
-    """The value as text, cut where nobody reads on."""
-    try:
-        text = str(value)
-    except ValueError:
-        return "an integer of thousands of digits"
-    return text if len(text) <= 200 else f"{text[:100]}… ({len(text)} characters)"
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names, cut where nobody reads on."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Where schedules meet the optimizers of other libraries."""

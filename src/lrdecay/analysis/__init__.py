@@ -1,0 +1,1 @@
+"""Records to evidence: groups, measures, statistics, comparisons, verdicts on claims."""

@@ -1,0 +1,55 @@
+"""Runs and their comparison as data, for notebooks and programs: ``lrdecay.load`` and ``lrdecay.compare``."""
+
+import warnings
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from lrdecay.analysis.comparison import Comparison, compare_records
+from lrdecay.analysis.groups import load_records
+from lrdecay.errors import ConfigError
+from lrdecay.records.record import Record
+
+
+def load(*folders: str | PathLike[str]) -> list[Record]:
+    """Every run in these folders and below.
+
+    >>> import lrdecay
+    >>> lrdecay.load("outputs/sweeps/none")
+    Traceback (most recent call last):
+        ...
+    lrdecay.errors.ConfigError: outputs/sweeps/none: no such folder
+
+    Warns of a file that is not a record, and leaves it out.
+
+    Raises:
+        ConfigError: a folder does not exist.
+    """
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"{folder}: no such folder")
+    records, problems = load_records(map(Path, folders))
+    for problem in problems:
+        warnings.warn(problem, stacklevel=2)
+    return records
+
+
+def compare(
+    runs: Sequence[Record], baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
+) -> Comparison:
+    """What the runs say of each other: groups, their measures and differences, and what has to be known about them.
+
+    Args:
+        runs: as `load` gives them, on one data set.
+        baseline: the group that the others are compared with: its label, or words of it; the constant rate by default.
+        tuned_over: keys of which each group takes the value that validates best, such as ``optimizer.lr``.
+        cut_short: whether runs count that completed, but did not reach their planned end.
+
+    Raises:
+        ConfigError: there are no runs, or they are on several data sets, or there is no such baseline or key.
+    """
+    comparisons = compare_records(runs, baseline, tuned_over, cut_short)
+    if len(comparisons) != 1:
+        found = ", ".join(comparison.data for comparison in comparisons) or "none"
+        raise ConfigError(f"runs: must be on one data set, not {found}; select them by run.plan.data")
+    return comparisons[0]

@@ -1,0 +1,67 @@
+"""Claims: what somebody says of schedules, and which comparison of which runs tests it."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Expectation = Literal["better", "worse", "not worse", "same"]
+WORKING_VALUES = "working values"
+"""The measure of a claim with ``range_over``."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Groups that are expected to be better, worse, not worse by a margin, or the same within it, than the baseline.
+
+    With ``range_over`` the only measure is `WORKING_VALUES`.
+    """
+
+    groups: list[str]
+    measures: list[str]
+    expect: Expectation
+    margin: float = 0.0
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A claim, as ``conf/experiment/claims/NAME.yaml`` has it under ``claim``.
+
+    Attributes:
+        says: in a sentence.
+        source: who says it.
+        supported, refuted: in words, what would make it so; what is neither is inconclusive.
+        baseline: the group that the others are compared with.
+        parts: what is expected. The claim is supported if all of them are, and refuted if one of them is.
+        tuned_over: a key of which each group has its own best value.
+        range_over: a key of which those values are counted, for each group and seed, whose test accuracy is within
+            `tolerance` of the best mean of all groups.
+        crossing: a key for whose values different groups are said to be best, instead of parts. The claim is supported
+            if of two that validate best each is better than the other where it is best.
+        sweeps: names of the sweeps whose runs count; by default the one of its own file.
+    """
+
+    says: str
+    source: str
+    supported: str
+    refuted: str
+    baseline: str | None = None
+    parts: list[Part] = []
+    tuned_over: str | None = None
+    range_over: str | None = None
+    tolerance: float = 0.0
+    crossing: str | None = None
+    sweeps: list[str] = []
+
+
+class Claim(Statement, frozen=True, kw_only=True):
+    """A statement with the runs that test it.
+
+    Attributes:
+        own: folder of the sweep of its own file.
+        folders: of the sweeps whose runs count.
+        overrides: under which its runs are made and judged.
+    """
+
+    name: str
+    own: Path
+    folders: list[Path]
+    overrides: list[str] = []

@@ -1,0 +1,300 @@
+"""Records to groups: runs that differ only in their seed are one."""
+
+import itertools
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrdecay.analysis.inference import estimate
+from lrdecay.analysis.measures import MEASURES, Targets, number
+from lrdecay.errors import ConfigError, is_integer
+from lrdecay.metrics import METRICS, MONITORED
+from lrdecay.records.identity import determining
+from lrdecay.records.record import Record, RecordError, find, read
+from lrdecay.text import listed, shortened
+
+LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
+SYMBOLS = {"gamma": "γ"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one configuration, whatever their seed.
+
+    Attributes:
+        label: what sets it apart from the groups it is compared with.
+        data: the data set that was used.
+        runs: the records, failed ones too.
+        cut_short_count: whether completed runs that did not come to their planned end count too.
+        differs: the same as values by key: of a configuration group, its choice.
+        tuned: the keys that were chosen for it by validation, with their values.
+    """
+
+    label: str
+    data: str
+    runs: list[Record]
+    differs: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+    cut_short_count: bool = False
+
+    @property
+    def name(self) -> str:
+        """The label with what was tuned: ``cosine (lr=0.003)``."""
+        tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items())
+        return f"{self.label} ({tuned})" if tuned else self.label
+
+    @property
+    def completed(self) -> list[Record]:
+        """Those that came to the end that was planned, or, if those count too, to another."""
+        return [run for run in self.runs if run.outcome.status == "completed" and (self.cut_short_count or run.whole)]
+
+    @property
+    def cut_short(self) -> list[Record]:
+        """Those that completed, but ended elsewhere than planned."""
+        return [run for run in self.runs if run.outcome.status == "completed" and not run.whole]
+
+    @property
+    def diverged(self) -> list[Record]:
+        """Those that diverged, whether or not they went on."""
+        return [run for run in self.runs if run.outcome.status == "diverged" or run.progress.divergence is not None]
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """Epochs that the longest completed run finished, counted from 1."""
+        return np.arange(1, 1 + max((len(run.progress.epochs) for run in self.completed), default=0))
+
+    def final(self, metric: str) -> np.ndarray:
+        """The metric of the final weights of each completed run, NaN where it was not measured."""
+        return np.array([number(run.outcome.final.get(metric)) for run in self.completed])
+
+    def best_epoch(self) -> np.ndarray:
+        """The epoch, counted from 1, with the best monitored metric, for each completed run."""
+        return np.array([number(run.outcome.best.get("epoch")) + 1 for run in self.completed])
+
+    def seconds_per_epoch(self) -> np.ndarray:
+        """Training and validation, the median for each completed run: the first epoch also imports and tunes."""
+        return np.array([statistics.median(run.progress.epoch_seconds or [np.nan]) for run in self.completed])
+
+    def curve(self, metric: str) -> np.ndarray:
+        """The metric after each epoch, completed runs × epochs; NaN where a run has no value."""
+        values = np.full((len(self.completed), len(self.epochs)), np.nan)
+        for row, run in zip(values, self.completed, strict=True):
+            row[: len(run.progress.epochs)] = [number(epoch.get(metric)) for epoch in run.progress.epochs]
+        return values
+
+    def counts(self) -> str:
+        """``3``, or ``2 of 3 (1 diverged)``, or ``2 of 3 (1 time limit)``."""
+        completed = list(map(id, self.completed))
+        others = sorted(run.outcome.ended_by or run.outcome.status for run in self.runs if id(run) not in completed)
+        if not others:
+            return str(len(self.runs))
+        listed = ", ".join(f"{len(list(same))} {status}" for status, same in itertools.groupby(others))
+        return f"{len(self.completed)} of {len(self.runs)} ({listed})"
+
+    def by_seed(self, measure: str, targets: Targets) -> dict[int, float]:
+        """The measure of the completed runs for each seed, the mean where a seed was run more than once."""
+        values: dict[int, list[float]] = {}
+        for run in self.completed:
+            values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
+        return {of: estimate(several).mean for of, several in values.items()}
+
+
+def load_records(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Every record below the paths, and a line for each file that is not one."""
+    records, problems = [], []
+    for path in find(paths):
+        try:
+            record = read(path)
+        except RecordError as error:
+            problems.append(str(error))
+            continue
+        if is_integer(of := record.plan.config.get("seed")):
+            records.append(record)
+        else:
+            problems.append(f"{path}: seed={shortened(of)}: must be an integer, for runs are paired by it")
+    return records, problems
+
+
+def group_records(records: Iterable[Record], cut_short: bool = False) -> dict[str, list[Group]]:
+    """Groups for each data set, in the order of their first runs; data sets are never mixed.
+
+    Args:
+        records: the runs.
+        cut_short: whether completed runs that did not come to their planned end count too. They do, where a data set
+            has no others.
+    """
+    records = list(records)
+    known = {record.plan.data for record in records if record.plan.data is not None}
+    # A run that failed before its data set was known belongs to the only one there is.
+    fallback = known.pop() if len(known) == 1 else "unknown data"
+    members: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        key = repr(sorted(settings_of(record).items()))
+        members.setdefault(record.plan.data or fallback, {}).setdefault(key, []).append(record)
+    found = {}
+    for data, same in members.items():
+        count = cut_short or not any(run.whole for runs in same.values() for run in runs)
+        found[data] = rename([Group("", data, runs, cut_short_count=count) for runs in same.values()])
+    return found
+
+
+def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
+    """The groups, those together that differ in these keys only."""
+    found: dict[str, list[Group]] = {}
+    for g in groups:
+        rest = {key: value for key, value in settings_of(g.runs[0]).items() if key not in keys}
+        found.setdefault(repr(sorted(rest.items())), []).append(g)
+    return list(found.values())
+
+
+def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
+    """Of the groups that differ in these keys only, the one that validates best.
+
+    Best is the mean over seeds of what the first run monitored, val/acc or val/loss, of the final weights. A group with
+    a run that did not complete comes after those without.
+
+    Returns:
+        The chosen, and what has to be said of the others, and of a best value that is the lowest or highest tried.
+
+    Raises:
+        ConfigError: a key does not vary.
+    """
+    settings = {g.label: settings_of(g.runs[0]) for g in groups}
+    varied = varied_keys(groups, settings)
+    for key in keys:
+        if key not in varied:
+            among = ", ".join(varied) or "there is none"
+            raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
+    metric = monitored(groups)
+    alike = buckets(groups, keys)
+    bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
+    chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
+    left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
+    lost = sum(run.outcome.status != "completed" for run in left)
+    notes = [
+        f"each group at its best {', '.join(keys)} by {metric}; the {len(left)} runs at other values, "
+        f"of which {lost} did not complete, are left out"
+    ]
+    named = rename(chosen, without=keys)
+    for key in keys:
+        tried = [[settings[g.label].get(key) for g in same] for same in alike]
+        notes += _at_ends(key, list(zip(named, tried, strict=True)))
+    return named, notes
+
+
+def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:
+    """A line for the groups whose value of the key is the lowest of those tried, and one for the highest."""
+    ends: dict[str, list[str]] = {"lowest": [], "highest": []}
+    for g, several in tried:
+        numbers = [value for value in several if isinstance(value, int | float)]
+        if len(set(numbers)) > 1 and g.tuned[key] in (min(numbers), max(numbers)):
+            end = "lowest" if g.tuned[key] == min(numbers) else "highest"
+            ends[end].append(f"{g.label} ({_line(g.tuned[key])})")
+    return [f"best at the {end} {key} that was tried: {listed(at, most=24)}" for end, at in ends.items() if at]
+
+
+def monitored(groups: Sequence[Group]) -> str:
+    """The metric by which the first run was told to judge: val/acc or val/loss."""
+    metric = groups[0].runs[0].plan.config.get("metric")
+    return metric if metric in MONITORED else MONITORED[0]
+
+
+def validates(group: Group, metric: str) -> tuple[bool, float]:
+    """A key to sort groups by: how well they validate."""
+    values, whole = group.final(metric), len(group.completed) == len(group.runs)
+    if not values.size or not np.isfinite(values).all():
+        return whole, -math.inf
+    return whole, float(values.mean() if METRICS[metric].better == "higher" else -values.mean())
+
+
+def matching(groups: Sequence[Group], name: str) -> list[Group]:
+    """The group of that label, or else those whose labels have all of its words."""
+    words = _plain(name).split()
+    exact = [g for g in groups if _plain(g.label).split() == words]
+    return exact or [g for g in groups if words and set(words) <= set(_plain(g.label).split())]
+
+
+def _plain(label: str) -> str:
+    for key, symbol in SYMBOLS.items():
+        label = label.replace(f"{symbol}=", f"{key}=")
+    return label
+
+
+def seed(run: Record) -> int:
+    return int(run.plan.config["seed"])
+
+
+def setting(run: Record, key: str) -> Any:
+    """The value of a key in the run's configuration, if it has it and that makes a difference."""
+    return settings_of(run).get(key)
+
+
+def settings_of(record: Record) -> dict[str, Any]:
+    """What sets a group apart: everything that determines the result but the seed."""
+    settings = {key: value for key, value in determining(record.plan.config).items() if key != "seed"}
+    extended = [row.get("step") for row in record.progress.resumed if "mode" in row]
+    return settings | ({"extended_at": extended} if extended else {})
+
+
+def varied_keys(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys that are not the same in all of these groups."""
+    keys = sorted({key for g in groups for key in settings[g.label]})
+    return [key for key in keys if len({repr(settings[g.label].get(key)) for g in groups}) > 1]
+
+
+def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
+    """The groups with what distinguishes each from the others.
+
+    First the choices of configuration groups that vary, then the keys that vary among the groups with the same choice:
+    "step γ=0.5".
+
+    Args:
+        without: keys that do not count.
+    """
+    firsts = [g.runs[0] for g in groups]
+    settings = [{key: value for key, value in settings_of(run).items() if key not in without} for run in firsts]
+    choices = [name for name in LABELLED_CHOICES if len({run.plan.choices.get(name) for run in firsts}) > 1]
+    keys = sorted({key for own in settings for key in own})
+    values: dict[Any, set[str]] = {}
+    for record, own in zip(firsts, settings, strict=True):
+        for key in keys:
+            values.setdefault(_rivals(key, record, choices), set()).add(repr(own.get(key)))
+    named, labels = [], Counter[str]()
+    for g, record, own in zip(groups, firsts, settings, strict=True):
+        differs: dict[str, Any] = {name: record.plan.choices.get(name, "?") for name in choices}
+        differs |= {key: own.get(key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
+        label = _label(differs) or record.plan.choices.get("schedule", "all")
+        labels[label] += 1
+        number = f" #{labels[label]}" if labels[label] > 1 else ""
+        named.append(replace(g, differs=differs, label=label + number))
+    return named
+
+
+def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str | None]:
+    """The key with what it varies among: groups of the same choice, where it belongs to a choice that varies."""
+    name = key.split(".")[0]
+    return key, record.plan.choices.get(name) if name in choices else None
+
+
+def _label(differs: Mapping[str, Any]) -> str:
+    # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
+    chosen = [_line(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
+    keys = [f"{_short(key)}={_line(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
+    return " ".join([*dict.fromkeys(chosen), *keys])
+
+
+def _line(value: Any) -> str:
+    """The value on one line that leaves room for others."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
+
+
+def _short(key: str) -> str:
+    name = key.split(".")[-1]
+    return SYMBOLS.get(name, _line(name))

@@ -1,0 +1,252 @@
+"""The verdict on a claim, from the records of its runs."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation
+from lrdecay.analysis.comparison import baseline_targets
+from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting, tune, validates
+from lrdecay.analysis.inference import LEVEL, Difference, difference
+from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.errors import ConfigError
+from lrdecay.records.record import Record
+from lrdecay.text import listed
+
+Word = Literal["supported", "refuted", "inconclusive"]
+BySeed = Mapping[int, float]
+WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison that a claim rests on.
+
+    Attributes:
+        found: the difference of the group from its baseline as a gain, positive where it is to the better.
+        word: what it says of the expectation.
+        why: what decided it, where that was not the interval.
+    """
+
+    group: str
+    baseline: str
+    measure: str
+    expect: Expectation
+    margin: float
+    found: Difference
+    word: Word
+    why: str = ""
+
+    @property
+    def kind(self) -> Measure:
+        """How its measure is written and read."""
+        return MEASURES.get(self.measure) or WORKING
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of a claim.
+
+    Attributes:
+        level: confidence of each finding's interval, such that all together have 95%.
+        runs: the records that it comes from.
+    """
+
+    claim: Claim
+    word: Word
+    findings: list[Finding]
+    level: float
+    notes: list[str]
+    runs: list[Record]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether a group is what is expected of it, against another; a number for each seed of both."""
+
+    group: Group
+    baseline: Group
+    measure: str
+    values: BySeed
+    others: BySeed
+    expect: Expectation = "better"
+    margin: float = 0.0
+
+    def answer(self, level: float) -> Finding:
+        """The finding, with an interval of that confidence."""
+        gain = difference(self.values, self.others, level)
+        if (MEASURES.get(self.measure) or WORKING).better == "lower":
+            gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
+        word, why = self._by_divergence() or self._by_interval(gain)
+        names = self.group.name, self.baseline.name
+        return Finding(*names, self.measure, self.expect, self.margin, gain, word, why)
+
+    def _by_divergence(self) -> tuple[Word, str] | None:
+        """What it is worth that only one of the two could be trained at all."""
+        lost = [g for g in (self.group, self.baseline) if all(run.outcome.status == "diverged" for run in g.runs)]
+        if self.measure == WORKING_VALUES or len(lost) != 1 or not (self.group.completed or self.baseline.completed):
+            return None
+        expected = self.expect == "worse" if lost[0] is self.group else self.expect in ("better", "not worse")
+        return "supported" if expected else "refuted", f"all runs of {lost[0].name} diverged"
+
+    def _by_interval(self, gain: Difference) -> tuple[Word, str]:
+        if not math.isfinite(gain.low):
+            return "inconclusive", "no spread between pairs" if gain.n > 1 else "fewer than two seeds in common"
+        for g in (self.group, self.baseline):
+            lost = sum(run.outcome.status == "diverged" for run in g.runs)
+            if lost and self.measure != WORKING_VALUES:
+                return "inconclusive", f"{lost} of {len(g.runs)} runs of {g.name} diverged"
+        least, most = {
+            "better": (0.0, math.inf),
+            "worse": (-math.inf, 0.0),
+            "not worse": (-self.margin, math.inf),
+            "same": (-self.margin, self.margin),
+        }[self.expect]
+        if least < gain.low and gain.high < most:
+            return "supported", ""
+        return ("refuted" if gain.high < least or gain.low > most else "inconclusive"), ""
+
+
+Rule = Callable[[Sequence[Finding]], Word]
+
+
+def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
+    """What the runs say of the claim.
+
+    Raises:
+        ConfigError: they are of several data sets, or a group or key of the claim is not among them.
+    """
+    by_data = group_records(records)
+    if len(by_data) != 1:
+        raise ConfigError(f"its runs must be of one data set, not {', '.join(by_data) or 'none'}")
+    (groups,) = by_data.values()
+    notes = [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
+    if claim.tuned_over:
+        groups, found = tune(groups, [claim.tuned_over])
+        notes += found
+    questions, rule = _crossing(claim, groups, notes) if claim.crossing else _parts(claim, groups, notes)
+    # Which is best at one value of a key may be asked against the same rival for several others.
+    level = 1 - (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
+    findings = [question.answer(level) for question in questions]
+    return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), level, notes, list(records))
+
+
+def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
+    works: dict[str, Works] = {}
+    if claim.range_over:
+        groups, works = _working(groups, claim.range_over, claim.tolerance)
+    baseline = _one(groups, str(claim.baseline))
+    targets = baseline_targets(baseline)
+    questions = []
+    for part in claim.parts:
+        for g, measure in itertools.product([_one(groups, name) for name in part.groups], part.measures):
+            if claim.range_over:
+                sides = _counts(works[g.label], works[baseline.label])
+                notes += _uneven(g, baseline, works)
+            else:
+                sides = g.by_seed(measure, targets), baseline.by_seed(measure, targets)
+            questions.append(Question(g, baseline, measure, *sides, part.expect, part.margin))
+    return questions, _of_parts
+
+
+def _one(groups: Sequence[Group], name: str) -> Group:
+    found = matching(groups, name)
+    if len(found) != 1:
+        raise ConfigError(f"{name} must be one of its groups, which are {listed([g.label for g in groups])}")
+    return found[0]
+
+
+Works = dict[int, dict[str, bool]]
+"""For each seed and value of a key, whether the run came near to the best."""
+
+
+def _working(groups: Sequence[Group], key: str, tolerance: float) -> tuple[list[Group], dict[str, Works]]:
+    """Groups without the key, and which of its values work for each; where a run diverged, the value does not."""
+    accuracies = [np.mean(finals) for g in groups if (finals := g.final("test/acc")).size and np.isfinite(finals).all()]
+    if not accuracies:
+        raise ConfigError("none of its groups has a test accuracy")
+    least = max(accuracies) - tolerance
+    alike = buckets(groups, [key])
+    named = rename([same[0] for same in alike], without=[key])
+    works: dict[str, Works] = {one.label: {} for one in named}
+    for one, same in zip(named, alike, strict=True):
+        for run in [run for g in same for run in g.runs if run.outcome.status in ("completed", "diverged")]:
+            near = (run.outcome.final.get("test/acc") or 0.0) >= least
+            value = repr(setting(run, key))
+            of_seed = works[one.label].setdefault(seed(run), {})
+            of_seed[value] = near and of_seed.get(value, True)
+    runs = [[run for g in same for run in g.runs] for same in alike]
+    return [replace(one, runs=all_runs) for one, all_runs in zip(named, runs, strict=True)], works
+
+
+def _counts(mine: Works, theirs: Works) -> tuple[BySeed, BySeed]:
+    """How many values work for each seed, of those that were tried on both sides."""
+    both = {s: mine[s].keys() & theirs[s].keys() for s in mine.keys() & theirs.keys()}
+    count = [{s: float(sum(side[s][v] for v in values)) for s, values in both.items()} for side in (mine, theirs)]
+    return count[0], count[1]
+
+
+def _uneven(g: Group, baseline: Group, works: Mapping[str, Works]) -> list[str]:
+    mine, theirs = ({(s, v) for s in works[one.label] for v in works[one.label][s]} for one in (g, baseline))
+    if mine == theirs:
+        return []
+    counted, tried = len(mine & theirs), len(mine | theirs)
+    return [f"{g.label}: {counted} of {tried} runs count, whose seed and value were tried for {baseline.label} too"]
+
+
+def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
+    """Whether the group that validates best at one value of a key is another than at another value."""
+    key = str(claim.crossing)
+    shapes = _by_value(groups, key)
+    values = sorted(next(iter(shapes.values())))
+    metric = str(groups[0].runs[0].plan.config.get("metric", "val/acc"))
+    ranked = {v: sorted(shapes, key=lambda name: validates(shapes[name][v], metric), reverse=True) for v in values}
+    notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
+
+    def question(value: Any, name: str, rival: str) -> Question:
+        winner, other = shapes[name][value], shapes[rival][value]
+        return Question(winner, other, "test/acc", winner.by_seed("test/acc", {}), other.by_seed("test/acc", {}))
+
+    if len({ranked[value][0] for value in values}) == 1:
+        return [question(value, *ranked[value][:2]) for value in values], _of_one
+    pairs = [
+        question(value, ranked[value][0], ranked[other][0])
+        for one, two in itertools.combinations(values, 2)
+        for value, other in ((one, two), (two, one))
+        if ranked[one][0] != ranked[two][0]
+    ]
+    return pairs, _of_pairs
+
+
+def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
+    """For each group without the key, those with each of its values, which must all be there."""
+    alike = buckets(groups, [key, *groups[0].tuned])
+    named = rename([same[0] for same in alike], without=[key, *groups[0].tuned])
+    shapes = {one.label: {setting(g.runs[0], key): g for g in same} for one, same in zip(named, alike, strict=True)}
+    values = {value for shape in shapes.values() for value in shape}
+    if len(shapes) < 2 or len(values) < 2 or None in values:
+        raise ConfigError(f"crossing={key}: takes two groups and two values of it")
+    for name, value in itertools.product(shapes, sorted(values)):
+        if value not in shapes[name] or not shapes[name][value].completed:
+            raise ConfigError(f"crossing={key}: {name} must have completed runs at {value} too")
+    return shapes
+
+
+def _of_parts(findings: Sequence[Finding]) -> Word:
+    words = {finding.word for finding in findings}
+    return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "inconclusive"
+
+
+def _of_pairs(findings: Sequence[Finding]) -> Word:
+    """Of two groups that are best at one value each, is each the better there?"""
+    pairs = zip(findings[::2], findings[1::2], strict=True)
+    return "supported" if any({one.word, two.word} == {"supported"} for one, two in pairs) else "inconclusive"
+
+
+def _of_one(findings: Sequence[Finding]) -> Word:
+    """Is the group that validates best everywhere also better than the next everywhere?"""
+    return "refuted" if {finding.word for finding in findings} == {"supported"} else "inconclusive"

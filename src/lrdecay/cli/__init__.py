@@ -1,0 +1,1 @@
+"""The command lines. Each is a function that takes the folder of the configuration."""

@@ -1,0 +1,73 @@
+"""Compares runs: a table with verdicts, ``comparison.csv``, ``comparison.png`` and the page ``report.html``.
+
+python scripts/compare.py outputs/sweeps/NAME
+python scripts/compare.py outputs/runs/A outputs/runs/B --output outputs/comparisons/a-b
+python scripts/compare.py outputs/sweeps/NAME --baseline cosine --tuned-over optimizer.lr
+python scripts/compare.py outputs/sweeps/NAME --format pdf,svg --columns 1,2
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lrdecay.analysis.groups import load_records
+from lrdecay.errors import ConfigError
+from lrdecay.reports.console import relative
+from lrdecay.reports.report import FORMATS, check_formats, report
+
+
+def separated(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def main(conf: Path) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders of runs or sweeps")
+    parser.add_argument("--output", type=Path, help="folder for the files; the first PATH by default")
+    parser.add_argument("--baseline", metavar="GROUP", help="a label, or words of one; the constant rate by default")
+    parser.add_argument(
+        "--tuned-over",
+        type=separated,
+        default=[],
+        metavar="KEY,…",
+        help="compare groups each at its own best value of these, chosen by validation: optimizer.lr",
+    )
+    parser.add_argument(
+        "--format", type=separated, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"
+    )
+    parser.add_argument(
+        "--columns",
+        type=separated,
+        default=[],
+        metavar="1,2",
+        help="figures as wide as so many columns of a paper too",
+    )
+    parser.add_argument(
+        "--cut-short",
+        action="store_true",
+        help="average runs that did not come to their planned end with those that did",
+    )
+    arguments = parser.parse_intermixed_args()
+    check_formats(arguments.format, arguments.columns)
+    for path in arguments.paths:
+        if not path.is_dir():
+            raise ConfigError(f"{path}: no such folder")
+    records, problems = load_records(arguments.paths)
+    if not records and not problems:
+        raise ConfigError(f"no runs in {', '.join(map(str, arguments.paths))}: no folder there has a record.json")
+    if records:
+        output = arguments.output or arguments.paths[0]
+        for file in report(
+            records,
+            output,
+            arguments.baseline,
+            arguments.tuned_over,
+            arguments.format,
+            [int(columns) for columns in arguments.columns],
+            arguments.cut_short,
+        ):
+            print(relative(file), flush=True)
+    if len(data := sorted({record.plan.data for record in records if record.plan.data is not None})) > 1:
+        problems.append(f"runs on {len(data)} data sets ({', '.join(data)}): compared apart, never with each other")
+    if problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))

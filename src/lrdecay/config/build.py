@@ -1,0 +1,148 @@
+"""Builds what a configuration names: once, and each part when it is first asked for.
+
+So a preview needs no torch, and a mistake in the schedule is found before the data are loaded.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from lrdecay.config.messages import one_line
+from lrdecay.config.rules import check
+from lrdecay.data.catalogue import SIZES
+from lrdecay.errors import BadValue, ConfigError
+from lrdecay.records.renames import renamed
+from lrdecay.schedules import Scale, Schedule
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    import torch
+    from pytorch_lightning.loggers import Logger
+
+    from lrdecay.adapters.torch import TorchSchedule
+
+    MakeOptimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+
+
+def build(config: DictConfig) -> "Parts":
+    """Checks a configuration, and gives the parts that it names.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+    check(config)
+    return Parts(config)
+
+
+class Parts:
+    """The parts of a run, as its configuration names them; each raises `ConfigError` for what it refuses."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def schedule(self) -> "Schedule | TorchSchedule":
+        """The schedule, or a scheduler of torch's in its place."""
+        schedule = instantiate(self.config.schedule, "schedule")
+        if isinstance(schedule, Schedule):
+            return schedule
+        from lrdecay.adapters.torch import TorchSchedule  # torch: not for any other
+
+        return _of_kind(TorchSchedule, schedule, "schedule")
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """The scale on top of it; ``None`` for none."""
+        node = self.config.get("scale")
+        return _of_kind(Scale, instantiate(node, "scale"), "scale") if node else None  # type: ignore[type-abstract]
+
+    @cached_property
+    def data(self) -> "pl.LightningDataModule":
+        """The data set, not loaded yet."""
+        import pytorch_lightning as pl
+
+        return _of_kind(pl.LightningDataModule, instantiate(self.config.data, "data"), "data")
+
+    @cached_property
+    def make_optimizer(self) -> "MakeOptimizer":
+        """Parameters to optimizer; partial, because Hydra would turn the parameters into a configuration."""
+        make = instantiate(self.config.optimizer, "optimizer", _partial_=True)
+
+        def make_optimizer(parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
+            try:
+                optimizer: torch.optim.Optimizer = make(parameters)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"optimizer: {one_line(error)}") from error
+            return optimizer
+
+        return make_optimizer
+
+    @cached_property
+    def loggers(self) -> "list[Logger]":
+        """Those of the configuration that are not null."""
+        from pytorch_lightning.loggers import Logger
+
+        return list(self._several("logger", Logger).values())
+
+    @cached_property
+    def callbacks(self) -> "dict[str, pl.Callback]":
+        """Those of the configuration that are not null, by name."""
+        import pytorch_lightning as pl
+
+        return self._several("callbacks", pl.Callback)
+
+    def model(self) -> "torch.nn.Module":
+        """The network, with the data's sizes where it has null, and without those that are not known."""
+        import torch
+
+        node, sizes = self.config.model, getattr(self.data, "model_sizes", {})
+        fitted = {name: sizes.get(name) for name in SIZES if name in node and node[name] is None}
+        kept = OmegaConf.masked_copy(node, [str(key) for key in node if key not in fitted])
+        known = {name: size for name, size in fitted.items() if size is not None}
+        return _of_kind(torch.nn.Module, instantiate(kept, "model", **known), "model")
+
+    def trainer(self, **arguments: Any) -> "pl.Trainer":
+        """Lightning's trainer, with arguments that are the run's own."""
+        import pytorch_lightning as pl
+
+        return _of_kind(pl.Trainer, instantiate(self.config.trainer, "trainer", **arguments), "trainer")
+
+    def _several(self, group: str, kind: type) -> dict[str, Any]:
+        nodes = {str(name): node for name, node in (self.config.get(group) or {}).items() if node is not None}
+        things = {name: instantiate(node, group) for name, node in nodes.items()}
+        for thing in things.values():
+            if not isinstance(thing, kind):
+                raise ConfigError(f"{group}: must be classes of that kind, not {type(thing).__name__}")
+        return things
+
+
+def instantiate(node: DictConfig, group: str, **arguments: Any) -> Any:
+    """Builds the ``_target_`` of a configuration group, under its present name.
+
+    Raises:
+        ConfigError: what it refuses.
+    """
+    if "_target_" in node and (target := renamed(node._target_)) != node._target_:
+        node = OmegaConf.merge(node, {"_target_": target})  # type: ignore[assignment]
+    try:
+        # Plain lists, not Hydra's: an optimizer's go into checkpoints, which must load without executing anything.
+        return hydra.utils.instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, BadValue):
+            raise ConfigError(f"{group}.{cause}") from error
+        raise ConfigError(f"{group}: {one_line(cause or error)}") from error
+
+
+def _of_kind(kind: type[T], thing: Any, group: str) -> T:
+    if not isinstance(thing, kind):
+        raise ConfigError(f"{group}: must be one of its choices or a class of that kind, not {type(thing).__name__}")
+    return thing

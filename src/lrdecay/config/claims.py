@@ -1,0 +1,81 @@
+"""Reads claims from ``conf/experiment/claims``."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+from omegaconf import OmegaConf
+
+from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
+from lrdecay.analysis.measures import MEASURES
+from lrdecay.config.compose import compose_all
+from lrdecay.errors import ConfigError
+
+
+def claim_names(conf: Path) -> list[str]:
+    """The claims that there are."""
+    return sorted(path.stem for path in (conf / "experiment/claims").glob("*.yaml"))
+
+
+def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
+    """The claim of ``conf/experiment/claims/NAME.yaml``.
+
+    Args:
+        conf: the folder of ``config.yaml``.
+        name: of the file.
+        overrides: for its runs, as on the command line.
+
+    Raises:
+        ConfigError: there is none, or what it says is not a claim.
+    """
+    if name not in claim_names(conf):
+        raise ConfigError(f"claim {name}: must be one of {', '.join(claim_names(conf))}")
+    configs = compose_all(conf, [f"experiment=claims/{name}", *overrides])
+    if len(configs) != 1:
+        raise ConfigError(f"claim {name}: its overrides must have one value each")
+    config = configs[0][1]
+    where = f"experiment/claims/{name}.yaml: claim"
+    values = OmegaConf.to_container(config.claim) if OmegaConf.is_config(config.claim) else config.claim
+    try:
+        statement = msgspec.convert(values, Statement)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}{_readable(error)}") from error
+    _check(statement, where)
+    folder = Path(config.output_dir, "sweeps")
+    return Claim(
+        **msgspec.structs.asdict(statement),
+        name=name,
+        own=folder / str(config.name),
+        folders=[folder / one for one in statement.sweeps or [str(config.name)]],
+        overrides=list(overrides),
+    )
+
+
+WORDS = {"array": "a list", "object": "a mapping", "str": "a text", "float": "a number", "int": "a number"}
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """``.parts[0].measures: expected a list, got a text``: the key first, then what is wrong with it."""
+    what, _, path = str(error).partition(" - at `$")
+    what = re.sub(r"^Object (contains |is )?", "", what).replace("`", "").replace(" | ", " or ")
+    what = re.sub(r"\b(array|object|str|float|int)\b", lambda kind: WORDS[kind[0]], what)
+    text = f"{path.rstrip('`')}: {what[0].lower()}{what[1:]}"
+    return f"{text}: must be one of {', '.join(get_args(Expectation))}" if path.endswith(".expect`") else text
+
+
+def _check(statement: Statement, where: str) -> None:
+    measures = [WORKING_VALUES] if statement.range_over else list(MEASURES)
+    for part in statement.parts:
+        if not (part.groups and part.measures):
+            raise ConfigError(f"{where}.parts: must name groups and measures")
+        for measure in part.measures:
+            if measure not in measures:
+                raise ConfigError(f"{where}.parts.measures={measure}: must be one of {', '.join(measures)}")
+        if part.margin < 0 or (part.expect in ("not worse", "same")) != (part.margin > 0):
+            raise ConfigError(f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, else 0")
+    if (statement.baseline is None) == bool(statement.parts) or bool(statement.parts) == bool(statement.crossing):
+        raise ConfigError(f"{where}: must have parts and their baseline, or crossing")
+    if statement.range_over and (statement.tuned_over or statement.crossing):
+        raise ConfigError(f"{where}.range_over={statement.range_over}: must be without tuned_over and crossing")

@@ -1,0 +1,52 @@
+"""The horizon that a configuration means, without the data and without torch."""
+
+import math
+
+from omegaconf import DictConfig
+
+from lrdecay.data.catalogue import data_set
+from lrdecay.data.splits import split_sizes
+from lrdecay.errors import ConfigError, is_integer, require, within
+from lrdecay.schedules import Horizon
+
+
+def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
+    """The horizon of a run under this configuration, as the trainer would find it, without the data.
+
+    Args:
+        steps_per_epoch: optimizer steps of an epoch, for a data set whose size is not known here.
+
+    Raises:
+        ConfigError: the data set's size is not known, or a size does not fit.
+    """
+    trainer = config.trainer
+    fast = int(trainer.get("fast_dev_run") or 0)
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ConfigError(f"--steps-per-epoch={steps_per_epoch}: must be an integer, at least 1")
+    batches = steps_per_epoch or _batches(config)
+    limit = trainer.get("overfit_batches") or trainer.get("limit_train_batches")
+    limit = fast or (1.0 if limit is None else limit)
+    batches = min(batches, int(limit)) if is_integer(limit) else int(batches * limit)
+    if batches < 1:
+        raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
+    per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    epochs, steps = (1, fast) if fast else (trainer.get("max_epochs"), trainer.get("max_steps", -1))
+    if epochs is None:  # as Lightning has it
+        epochs = 1000 if steps == -1 else -1
+    ends = [count for count in (epochs * per_epoch, steps) if count > 0]
+    if not ends:
+        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
+    return Horizon(min(ends), per_epoch)
+
+
+def _batches(config: DictConfig) -> int:
+    available = data_set(config.data).training_images
+    if available is None:
+        target = config.data.get("_target_")
+        raise ConfigError(f"data._target_={target}: its size is not known without loading it; give --steps-per-epoch")
+    with within("data"):
+        images, _ = split_sizes(available, config.data.get("val_size", "20%"), config.data.get("train_size"))
+        size = config.data.get("batch_size", 64)
+        require(is_integer(size) and size >= 1, "batch_size", size, "an integer, at least 1")
+        require(size <= images, "batch_size", size, f"at most the {images} training images")
+    return -(-images // int(size))

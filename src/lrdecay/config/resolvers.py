@@ -1,0 +1,45 @@
+"""The functions that a configuration calls while it is resolved, but for those that name folders."""
+
+import re
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.resolvers import oc
+
+from lrdecay.config import hydra_internals
+from lrdecay.metrics import METRICS
+
+
+def better(metric: str) -> str:
+    """Which values of a metric are better: ``min`` or ``max``."""
+    return "max" if metric in METRICS and METRICS[metric].better == "higher" else "min"
+
+
+REQUIRED_VARIABLE = object()
+
+
+TEXTS = ("name", "output_dir", "root", "resume", "project", "experiment_name", "tracking_uri")
+"""Keys whose values are text, whatever it looks like."""
+
+
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
+
+
+def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
+    """``${oc.env:NAME}``: an environment variable, where it is the whole value and written as a number, as that number.
+
+    OmegaConf's is text, which no key takes that needs a number: ``seed=${oc.env:SLURM_ARRAY_TASK_ID}``.
+    """
+    value: Any = oc.env(name) if default is REQUIRED_VARIABLE else oc.env(name, default)
+    whole = re.fullmatch(r"\$\{oc\.env:[^${}]*\}", hydra_internals.text_of(_node_)) is not None
+    if not (
+        whole and hydra_internals.key_of(_node_) not in TEXTS and isinstance(value, str) and NUMBER.fullmatch(value)
+    ):
+        return value
+    return int(value) if value.lstrip("-").isdigit() else float(value)
+
+
+def register_resolvers() -> None:
+    """What a configuration may call."""
+    OmegaConf.register_new_resolver("oc.env", env, replace=True)
+    OmegaConf.register_new_resolver("better", better, replace=True)

@@ -1,0 +1,115 @@
+"""Which runs repeat each other: what of a configuration determines a run's result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lrdecay.data.catalogue import model_sizes
+from lrdecay.records.renames import renamed
+
+# Keys of the configuration that change where or how a run reports, not its result. Which data set was used is known
+# from the run: data=auto may be either.
+WITHOUT_EFFECT = (
+    "name",
+    "output_dir",
+    "trust",
+    "claim",
+    "logger",
+    "metric",
+    "callbacks.checkpoints",
+    "callbacks.progress",
+    "data._target_",
+    "data.root",
+    "data.download",
+    "trainer.default_root_dir",
+    "trainer.enable_autolog_hparams",
+    "trainer.enable_checkpointing",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.limit_predict_batches",
+    "trainer.log_every_n_steps",
+    "trainer.model_registry",
+    "trainer.profiler",
+)
+
+# A key of the trainer that is not there, or null, is Lightning's default, and these are Lightning's that are not null:
+# runs of configurations with and without the key are one and the same.
+LIGHTNING_DEFAULTS = {
+    "trainer.accelerator": "auto",
+    "trainer.strategy": "auto",
+    "trainer.num_nodes": 1,
+    "trainer.fast_dev_run": False,
+    "trainer.max_steps": -1,
+    "trainer.overfit_batches": 0.0,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.inference_mode": True,
+    "trainer.use_distributed_sampler": True,
+    "trainer.detect_anomaly": False,
+    "trainer.barebones": False,
+    "trainer.sync_batchnorm": False,
+    "trainer.reload_dataloaders_every_n_epochs": 0,
+}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; lists stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def has_effect(key: str) -> bool:
+    """Whether a key of the configuration can change a run's result."""
+    return not any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT)
+
+
+def determining(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat configuration without what has no effect on the result, or says no more than its absence would."""
+    config = renamed(dict(config))
+    data = config.get("data")
+    sizes = model_sizes(data.get("_target_") if isinstance(data, Mapping) else None)
+    return {
+        key: value
+        for key, value in flatten(config).items()
+        if has_effect(key) and not _is_default(key, value) and not _is_of_the_data(key, value, sizes)
+    }
+
+
+def _is_default(key: str, value: Any) -> bool:
+    # check_val_every_n_epoch is the one whose null means something else.
+    null = value is None and key != "trainer.check_val_every_n_epoch"
+    return key.startswith("trainer.") and (null or value == LIGHTNING_DEFAULTS.get(key, ...))
+
+
+def _is_of_the_data(key: str, value: Any, sizes: Mapping[str, int]) -> bool:
+    """Whether a model's size is what it takes from the data anyway."""
+    group, _, name = key.partition(".")
+    return group == "model" and name in ("channels", "image_size", "classes") and value in (None, sizes.get(name))
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``key=now, which was earlier`` for each key that differs between two flat configurations."""
+    return [
+        f"{key}={now.get(key)}, which was {earlier.get(key)}"
+        for key in sorted(earlier.keys() | now.keys())
+        if json.dumps(earlier.get(key), default=str) != json.dumps(now.get(key), default=str)
+    ]
+
+
+def result_hash(config: Mapping[str, Any], data: str | None, resumed: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Hash of what determines a run's result, the data set used among it: equal for runs that repeat each other.
+
+    Args:
+        config: the run's.
+        data: the data set that was used.
+        resumed: see `Record`; going on exactly where a run stopped leaves its result as it is.
+    """
+    modes = [row for row in resumed if "mode" in row]
+    text = json.dumps(determining(config) | {"data": data, "resumed": modes}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""What a run says on the terminal: short lines, the same words everywhere."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from rich import get_console
+from rich.markup import escape
+
+from lrdecay.errors import ConfigError
+from lrdecay.metrics import METRICS
+from lrdecay.records.record import Record
+from lrdecay.text import format_seconds, plural
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    from omegaconf import DictConfig
+
+
+def say(text: str) -> None:
+    """Prints to stdout, with rich's markup but without folding long lines."""
+    get_console().print(text, highlight=False, soft_wrap=True)
+
+
+def relative(path: Path) -> str:
+    """The path from the working directory of the command where it lies below it."""
+    # hydra.job.chdir changes that of a job, not that of the shell.
+    started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
+    path = path.absolute()
+    return os.path.relpath(path, started) if path.is_relative_to(started) else str(path)
+
+
+def result(record: Record) -> str:
+    """What a completed run came to."""
+    keys = ("test/acc", "val/acc", "val/loss")
+    return " · ".join(f"{key} {METRICS[key].text(record.outcome.final.get(key))}" for key in keys)
+
+
+def ended(record: Record) -> str:
+    """What a completed run came to, where and in which time."""
+    seconds = format_seconds(record.progress.seconds)
+    cut_short = f" · [bold]{escape(record.cut_short)}[/]" if record.cut_short else ""
+    folder = escape(relative(record.directory))
+    return f"[bold]{escape(str(record.plan.data))}[/]: {result(record)}{cut_short} · {seconds} → {folder}"
+
+
+def named_schedule(choices: Mapping[str, str]) -> str:
+    """``cosine``, or ``cosine × plateau``; the schedule of that name is its scale already."""
+    schedule, scale = choices.get("schedule", ""), choices.get("scale", "none")
+    return schedule if scale in ("none", schedule) else f"{schedule} × {scale}"
+
+
+def figure_path(path: Path) -> Path:
+    """The path of a figure to be written, its folder made.
+
+    Raises:
+        ConfigError: it is a folder, or does not end in ``.png``.
+    """
+    if path.suffix != ".png" or path.is_dir():
+        raise ConfigError(f"--output={path}: must be a file that ends in .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
+    """What will be trained, in three lines."""
+    plan = record.plan
+    sizes = " / ".join(f"{count:,}" for count in plan.sizes.values())
+    images = f", {sizes} images to train / validate / test" if sizes else ""
+    batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
+    schedule = named_schedule(plan.choices)
+    rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
+    steps, per_epoch = plan.total_steps or 0, plan.steps_per_epoch or 1
+    whole = steps % per_epoch == 0
+    length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
+    processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    return (
+        f"[bold]{escape(schedule)}[/] · {escape(str(plan.choices.get('optimizer')))}{rate} · "
+        f"{escape(str(plan.choices.get('model')))}, {plan.parameters:,} parameters\n"
+        f"{plan.data}{images}{batch}, {length}\n"
+        f"{plan.device}{processes}, {trainer.precision}, {plural(plan.threads, 'thread')}, seed {config.seed}"
+    )

@@ -1,0 +1,159 @@
+"""The page of a comparison: one file with everything in it, Plotly too, that asks nothing of a network."""
+
+import html
+import json
+import math
+import shlex
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+from plotly.offline import get_plotlyjs
+
+from lrdecay.analysis.comparison import Comparison
+from lrdecay.analysis.groups import Group, seed
+from lrdecay.analysis.inference import interval
+from lrdecay.analysis.measures import MEASURES, measures
+from lrdecay.records.record import Record
+from lrdecay.reports.figures import COLOURS, accuracy_limits
+
+SHOWN = (
+    "test/acc", "val/acc", "val/loss", "epochs to val/acc", "mean val/loss", "val/loss rise", "val/loss variation",
+    "train/loss std",
+)  # fmt: skip
+"""Measures that the table shows at first."""
+CURVES = ("train/loss", "train/acc", "val/loss", "val/acc")
+MOST_POINTS, FEWEST_POINTS, ALL_POINTS = 200, 40, 20_000
+"""Of a curve, and of a curve of all runs together."""
+DARK = (
+    "#e8e8ec", "#f0b429", "#5aa9e6", "#ff8552", "#3ddc97", "#e59ac4",
+    "#9bd8ff", "#d96c9c", "#c9c95a", "#9a8cff", "#d178d1", "#a8a8a8",
+)  # fmt: skip
+"""The figures' colours, bright enough for a dark ground."""
+
+Said = Mapping[str, Mapping[str, str]]
+
+
+def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
+    """The page as HTML.
+
+    Args:
+        comparison: what it shows.
+        headline: the verdict in a sentence.
+        intro: how it was come to.
+        said: for each measure, what is said of which groups.
+    """
+    verdict = {"headline": headline, "intro": intro, "said": said, "notes": comparison.notes}
+    web = files("lrdecay.reports") / "web"
+    parts = {name: (web / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    return Template(parts["html"]).substitute(
+        title=html.escape(comparison.title),
+        version=version("lrdecay"),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        css=parts["css"],
+        data=_json({"verdict": verdict, **_data(comparison)}),
+        plotly=get_plotlyjs(),
+        js=parts["js"],
+    )
+
+
+def _json(values: Any) -> str:
+    """As JSON that cannot end the element it stands in."""
+    text = json.dumps(_short(values), allow_nan=False, separators=(",", ":"), default=str)
+    return text.replace("<", "\\u003c")
+
+
+def _short(value: Any) -> Any:
+    """Numbers with six digits, which no eye can tell from all of them; None for what is no number."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list | tuple | np.ndarray) else value
+
+
+def _data(comparison: Comparison) -> dict[str, Any]:
+    groups = comparison.groups
+    most = int(np.clip(ALL_POINTS // sum(len(g.runs) for g in groups), FEWEST_POINTS, MOST_POINTS))
+    return {
+        "measures": {
+            name: {"aspect": m.aspect, "better": m.better, "unit": m.unit, "meaning": m.meaning}
+            for name, m in MEASURES.items()
+        },
+        "shown": SHOWN,
+        "colours": {"light": COLOURS, "dark": DARK},
+        "accuracies": accuracy_limits(groups),
+        "keys": list(dict.fromkeys(key for g in groups for key in g.differs)),
+        "groups": [_group(comparison, g, most) for g in groups],
+        "runs": [
+            _run(run, index, comparison.targets[g.label], most) for index, g in enumerate(groups) for run in g.runs
+        ],
+    }  # fmt: skip
+
+
+def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
+    columns = comparison.table.columns.difference(["data", "group", "label", "measure", "baseline"])
+    rows = {name: comparison.row(group, name)[columns].to_dict() for name in MEASURES}
+    baseline = comparison.baselines.get(group.label, group)
+    points = _points(len(group.epochs), most)
+    return {
+        "name": group.name,
+        "baseline": "" if baseline is group else baseline.name,
+        "counts": group.counts(),
+        "completed": len(group.completed),
+        "diverged": comparison.row(group, "diverged")[["mean", "low", "high", "n"]].to_dict(),
+        "keys": {key: str(value) for key, value in group.differs.items()},
+        "measures": rows,
+        "x": group.epochs[points],
+        "curves": {metric: _curve(group, metric, points) for metric in CURVES},
+        "rate": _rate(group),
+    }
+
+
+def _points(count: int, most: int) -> np.ndarray:
+    """Indices of the epochs that are drawn."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int)) if count else np.arange(0)
+
+
+def _curve(group: Group, metric: str, points: np.ndarray) -> dict[str, Any]:
+    mean, half = (values[points] for values in interval(group.curve(metric)))
+    band = {"low": mean - half, "high": mean + half} if np.isfinite(half).any() else {}
+    return {"mean": mean} | band
+
+
+def _rate(group: Group) -> dict[str, Any]:
+    for run in group.runs:
+        if run.progress.rates:
+            return {
+                "x": [step / (run.plan.steps_per_epoch or 1) for step, _ in run.progress.rates],
+                "y": [r for _, r in run.progress.rates],
+            }
+    return {"x": [], "y": []}
+
+
+def _run(run: Record, group: int, targets: Mapping[str, float], most: int) -> dict[str, Any]:
+    points = _points(len(run.progress.epochs), most)
+    return {
+        "group": group,
+        "name": run.directory.name,
+        "seed": seed(run),
+        "status": "cut short" if run.cut_short else run.outcome.status,
+        "error": run.outcome.error or run.cut_short or None,
+        "overrides": run.plan.overrides,
+        "command": shlex.join(["python", "train.py", *run.plan.overrides]),
+        "launched": shlex.join(["python", *run.plan.command]) if run.plan.command else "",
+        "commit": run.plan.commit
+        and run.plan.commit + (" and changes that were not committed" if run.plan.dirty else ""),
+        "seconds": run.progress.seconds,
+        "measures": measures(run, targets),
+        "x": points + 1,
+        "curves": {metric: [run.progress.epochs[point].get(metric) for point in points] for metric in CURVES},
+    }

@@ -1,0 +1,220 @@
+"""A comparison written down: on the terminal, and as ``comparison.csv``, ``comparison.png`` and ``report.html``."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich import get_console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrdecay.analysis.comparison import Comparison, compare_records
+from lrdecay.analysis.groups import Group, monitored, validates
+from lrdecay.analysis.inference import interval
+from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.errors import ConfigError
+from lrdecay.records.files import write_atomically
+from lrdecay.records.record import Record
+from lrdecay.reports.figures import comparison_figure
+from lrdecay.reports.page import page
+from lrdecay.text import listed
+
+MOST_DRAWN = 16
+FORMATS = ("png", "pdf", "svg")
+PRINTED = ("val/acc", "val/loss", "test/acc")
+JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
+"""Measures whose verdicts are said; the table has all."""
+MOST = 6
+"""Groups that a line names."""
+VERDICTS = ("better", "worse", "no difference shown", "not tested")
+
+
+def report(
+    records: Iterable[Record],
+    output: Path,
+    baseline: str | None = None,
+    tuned_over: Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    columns: Sequence[int] = (),
+    cut_short: bool = False,
+) -> list[Path]:
+    """Says what a comparison comes to, and writes a table of all data sets, and a page and figures for each.
+
+    Args:
+        records: the runs.
+        output: the folder for the files.
+        baseline: see `lrdecay.analysis.comparison.find_baselines`.
+        tuned_over: see `lrdecay.analysis.groups.tune`.
+        formats: of the figures, among `FORMATS`.
+        columns: widths of a paper, 1 or 2, for which figures are drawn too.
+        cut_short: see `lrdecay.analysis.groups.group_records`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: they cannot be written.
+        ConfigError: there is no such baseline or key.
+    """
+    comparisons = compare_records(records, baseline, tuned_over, cut_short)
+    console = get_console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a file has no width, and rich would take 80
+    for comparison in comparisons:
+        console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED[:2]))
+        for line in _lines(comparison):
+            console.print(Text(line), soft_wrap=True)
+    if not comparisons:
+        return []
+    output.mkdir(parents=True, exist_ok=True)
+    files = {output / "comparison.csv": comparison_csv(comparisons).encode()}
+    for comparison, of in zip(comparisons, _suffixes([comparison.data for comparison in comparisons]), strict=True):
+        if any(g.completed for g in comparison.groups):
+            for form in formats:
+                for width in (None, *columns):
+                    name = f"comparison{of}.{form}" if width is None else f"comparison{of}-{width}column.{form}"
+                    files[output / name] = comparison_figure(*_drawn(comparison), form, width)
+        files[output / f"report{of}.html"] = page(
+            comparison, headline(comparison), intro(comparison), verdicts(comparison)
+        ).encode()
+    for file, content in files.items():
+        write_atomically(file, content)
+    return list(files)
+
+
+def _suffixes(names: list[str]) -> list[str]:
+    """For the files of each data set, nothing where there is one; names come from records, which may be anybody's."""
+    if len(names) == 1:
+        return [""]
+    safe = ["-" + re.sub(r"[^a-zA-Z0-9_-]", "-", name)[:60] for name in names]
+    return [name + f"-{number}" * (name in safe[:number]) for number, name in enumerate(safe)]
+
+
+def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
+    """As many groups as a figure can show, and its title."""
+    if len(comparison.groups) <= MOST_DRAWN:
+        return comparison.groups, comparison.title
+    metric = monitored(comparison.groups)
+    ranked = sorted(comparison.groups, key=lambda g: validates(g, metric), reverse=True)
+    best = {g.label for g in ranked[:MOST_DRAWN]}
+    title = f"{comparison.title}, of which the {MOST_DRAWN} that validate best by {metric}"
+    return [g for g in comparison.groups if g.label in best], title
+
+
+def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
+    """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
+    grid = Table(title=Text(comparison.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    grid.add_column("group", overflow="fold")
+    grid.add_column("runs", justify="right")
+    for metric in metrics:
+        grid.add_column(metric, justify="right", no_wrap=True)
+    grid.add_column("best epoch", justify="right")
+    grid.add_column("s/epoch", justify="right")
+    for g in comparison.groups:
+        cells = [_cell(comparison, g, metric) for metric in metrics]
+        grid.add_row(
+            Text(g.name), g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f")
+        )
+    return grid
+
+
+def headline(comparison: Comparison) -> str:
+    """The answer in one sentence: which groups end with the better accuracy, and which with the better loss."""
+    if not comparison.tested:
+        return "Nothing to compare: there is one group" if len(comparison.groups) == 1 else "Nothing to compare with"
+    measured = any(comparison.row(g, "test/acc")["n"] for g in comparison.tested)
+    clauses = [_clause(comparison, name) for name in ("test/acc" if measured else "val/acc", "val/loss")]
+    return f"Against {_against(comparison)}: {'; '.join(clauses)}"
+
+
+def _clause(comparison: Comparison, name: str) -> str:
+    words: dict[str, list[str]] = {}
+    for g in comparison.tested:
+        words.setdefault(comparison.row(g, name)["verdict"], []).append(g.name)
+    parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if word in words]
+    otherwise = "no difference shown" if "no difference shown" in words else "nothing tested, which takes two seeds,"
+    return f"{' and '.join(parts) or otherwise} in {MEASURES[name].aspect}"
+
+
+def intro(comparison: Comparison) -> str:
+    """What is compared with what, and how."""
+    if not comparison.tested:
+        return ""
+    families = f", better and worse by Holm over {len(comparison.tested)} groups" if len(comparison.tested) > 1 else ""
+    return f"Differences from {_against(comparison)}, paired by seed, each with its own 95% interval{families}"
+
+
+def _against(comparison: Comparison) -> str:
+    names = {comparison.baselines[g.label].name for g in comparison.tested}
+    return names.pop() if len(names) == 1 else "the baseline of each"
+
+
+def _and(names: Sequence[str]) -> str:
+    if len(names) > MOST:
+        return listed(names, MOST)
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def verdicts(comparison: Comparison) -> dict[str, dict[str, str]]:
+    """What can be said of the groups against their baselines: for each measure and word, the groups with numbers."""
+    said: dict[str, dict[str, str]] = {}
+    for name in JUDGED if comparison.tested else ():
+        by_word: dict[str, list[str]] = {}
+        measure = MEASURES[name]
+        rows = [(g, comparison.row(g, name)) for g in comparison.tested]
+        for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
+            by_word.setdefault(row["verdict"], []).append(f"{g.name}{_numbers(measure, row)}")
+        by_word.get("worse", []).reverse()  # those that differ most come first
+        said[name] = {word: listed(by_word[word], MOST) for word in VERDICTS if word in by_word}
+    return said
+
+
+def _numbers(measure: Measure, row: pd.Series) -> str:
+    """The difference, and its interval where there is one."""
+    if not np.isfinite(row["difference"]):
+        return ""
+    text = measure.interval(row["difference"], row["difference low"], row["difference high"])
+    alike = row["pairs"] > 1 and not np.isfinite(row["difference low"])
+    return f" {text} (in all)" if alike else f" {text}"
+
+
+def _lines(comparison: Comparison) -> list[str]:
+    lines = [headline(comparison), intro(comparison) + ":"] if comparison.tested else []
+    for name, words in verdicts(comparison).items():
+        text = "; ".join(f"{word}: {groups}" for word, groups in words.items())
+        lines.append(f"  {name} ({MEASURES[name].aspect}): {text}")
+    return lines + [f"note: {note}" for note in comparison.notes]
+
+
+def comparison_csv(comparisons: Sequence[Comparison]) -> str:
+    """A row for each group and measure; empty where there is no number."""
+    tables = [comparison.table.drop(columns="label") for comparison in comparisons]
+    return str(pd.concat(tables).to_csv(index=False))
+
+
+def _cell(comparison: Comparison, group: Group, metric: str) -> str:
+    row, measure = comparison.row(group, metric), MEASURES[metric]
+    text = measure.text(row["mean"])
+    return text if row["n"] < 2 else f"{text} ± {measure.difference((row['high'] - row['low']) / 2, '')}"
+
+
+def _mean(values: np.ndarray, form: str) -> str:
+    mean = float(interval(values)[0])
+    return format(mean, form) if np.isfinite(mean) else "–"
+
+
+def check_formats(formats: Sequence[str], columns: Sequence[str]) -> None:
+    """Raises `ConfigError` for a format or a width that figures are not drawn in."""
+    for option, values, allowed in (("format", formats, FORMATS), ("columns", columns, ("1", "2"))):
+        for value in values:
+            if value not in allowed:
+                raise ConfigError(f"--{option}={value}: must be one of {', '.join(allowed)}")

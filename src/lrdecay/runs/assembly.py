@@ -1,0 +1,111 @@
+"""The parts of a run put together: the module on its data, and the trainer with its loggers and callbacks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, Checkpoint
+
+from lrdecay.config.build import Parts
+from lrdecay.config.messages import one_line
+from lrdecay.data.tensors import TensorData
+from lrdecay.errors import ConfigError, within
+from lrdecay.records.identity import flatten
+from lrdecay.records.record import Plan
+from lrdecay.training.callbacks import Hyperparameters
+from lrdecay.training.checkpoints import AtomicCheckpointIO, Checkpoints, read_checkpoint
+from lrdecay.training.conflicts import refuse_conflicts
+from lrdecay.training.lean import NoProfiler
+from lrdecay.training.module import Classifier
+
+
+def data_set_name(data: pl.LightningDataModule) -> str:
+    """The name by which records tell data sets apart."""
+    return getattr(data, "name", None) or type(data).__name__
+
+
+def make_module(parts: Parts, device: torch.device) -> Classifier:
+    """Loads the data onto the device, and builds the module that is trained on them.
+
+    Raises:
+        ConfigError: a value cannot be used, or model and data do not fit.
+    """
+    config, data = parts.config, parts.data
+    schedule, scale = parts.schedule, parts.scale  # before the data: a mistake in them is found at once
+    if isinstance(data, TensorData):
+        with within("data"):
+            data.prepare(config.seed, device)
+    pl.seed_everything(config.seed, verbose=False)
+    model = parts.model()
+    if isinstance(data, TensorData):
+        _check_model(model, data)
+    return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts))
+
+
+def _monitor(parts: Parts) -> str:
+    """The metric of the best measurement, which is also that of ``best.ckpt``."""
+    own = [callback.monitor for callback in parts.callbacks.values() if isinstance(callback, Checkpoints)]
+    return next(filter(None, own), None) or str(parts.config.metric)
+
+
+def take_weights(module: Classifier, path: Path) -> None:
+    """Gives the module the weights of a checkpoint, and nothing else of it.
+
+    Raises:
+        ConfigError: it cannot be read, or is of another model.
+    """
+    try:
+        module.load_state_dict(read_checkpoint(path)["state_dict"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ConfigError(f"model: does not fit the weights of {path}: {one_line(error)}") from error
+
+
+def make_trainer(parts: Parts, plan: Plan, directory: Path, keeper: Callback) -> pl.Trainer:
+    """The trainer with its loggers and callbacks.
+
+    Raises:
+        ConfigError: a value cannot be used, or a callback would work against the schedule.
+    """
+    refuse_conflicts(parts.callbacks)
+    settings = parts.config.trainer
+    callbacks = list(parts.callbacks.values())
+    if settings.get("enable_checkpointing") is False:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+    own: dict[str, Any] = {"logger": parts.loggers, "default_root_dir": str(directory)}
+    own["callbacks"] = [*callbacks, keeper, Hyperparameters(_hyperparameters(parts.config, plan))]
+    # Where there is none, Lightning would add one of its own.
+    own["enable_checkpointing"] = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    plugins = settings.get("plugins") or []
+    own["plugins"] = [*([plugins] if isinstance(plugins, DictConfig) else plugins), AtomicCheckpointIO()]
+    if not settings.get("profiler"):
+        own["profiler"] = NoProfiler()
+    return parts.trainer(**own)
+
+
+def _hyperparameters(config: DictConfig, plan: Plan) -> dict[str, Any]:
+    """What loggers are told of a run: choices, the data set, and every value of the groups, by key."""
+    groups = [group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group)]
+    values: dict[str, Any] = {group: plan.choices.get(group, "") for group in groups}
+    values |= {"data": plan.data, "seed": config.seed}
+    for group in groups:
+        values |= flatten(plan.config[group], f"{group}.")
+    return {key: value for key, value in values.items() if not key.endswith("_target_")}
+
+
+def _check_model(model: torch.nn.Module, data: TensorData) -> None:
+    """Tries the model on two images: a size that does not match would otherwise show up deep inside torch."""
+    images, _ = data.example(2)
+    model.eval()  # so that the trial leaves no trace in running statistics or random numbers
+    try:
+        with torch.no_grad():
+            logits = model(images)
+    except RuntimeError as error:
+        shape = " × ".join(map(str, images.shape[1:]))
+        raise ConfigError(f"model: does not take {data.name}'s images, {shape}: {one_line(error)}") from error
+    model.train()
+    if logits.ndim != 2 or logits.shape[1] < data.classes:
+        raise ConfigError(
+            f"model: gives {tuple(logits.shape)} for 2 images, but {data.name} has {data.classes} classes"
+        )

@@ -1,0 +1,166 @@
+"""Resuming a run: its own configuration, and what may differ from it. Needs no torch, and executes nothing."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lrdecay.config.rules import RESUME_MODES
+from lrdecay.errors import ConfigError, is_integer
+from lrdecay.records.identity import has_effect
+from lrdecay.records.record import FILE, Record, RecordError, read
+from lrdecay.runs.trust import IF_TRUSTED, require_trusted, without_downloads
+
+ABOUT_RESUMING = ("resume", "resume_mode", "trust")
+
+
+def resumable(folder: str, mode: str | None, trust: bool) -> Path:
+    """The folder of a run that can be resumed.
+
+    Raises:
+        ConfigError: it is none, or the mode is not one, or links in it lead to where nothing should be written.
+    """
+    if mode not in RESUME_MODES:
+        raise ConfigError(f"resume_mode={mode}: must be null, extend or weights")
+    path = Path(str(folder))
+    if not path.is_dir():
+        raise ConfigError(f"resume={folder}: no such folder")
+    if not os.path.lexists(path / FILE):
+        raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {FILE}")
+    links = [] if trust else [file for file in path.rglob("*") if file.is_symlink()]
+    if links:
+        raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
+    return path
+
+
+def own_configuration(
+    config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Path
+) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration of the run that is resumed, with what the command line says about it now.
+
+    Args:
+        config: as composed from the command line.
+        choices: of configuration groups in it.
+        overrides: the command line's.
+        conf: the folder of the project's own configuration, which is trusted.
+
+    Returns:
+        The run's configuration, and its choices.
+
+    Raises:
+        ConfigError: the command line contradicts the run, or the run's folder is not trusted.
+    """
+    mode = config.resume_mode
+    record = read_record(resumable(config.resume, mode, config.trust))
+    own = composed(record, None if config.trust else conf)
+    own_choices = dict(record.plan.choices)
+    own.output_dir = config.output_dir
+    refused = []
+    for key in _named(overrides):
+        if key in choices:
+            if choices[key] == own_choices.get(key):
+                continue
+            if key in own and _may_change(f"{key}.*", mode):
+                own[key], own_choices[key] = config[key], choices[key]
+            else:
+                refused.append(f"{key}={choices[key]}, which was {own_choices.get(key)}")
+            continue
+        new, old = OmegaConf.select(config, key), OmegaConf.select(own, key)
+        if new == old:
+            continue
+        if _may_change(key, mode):
+            OmegaConf.update(own, key, new, force_add=True)
+        else:
+            refused.append(f"{key}={new}, which was {old}")
+    if refused:
+        raise ConfigError(
+            f"resume={config.resume}: resumes as it began, without {'; '.join(refused)}. resume_mode=extend allows "
+            "another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its weights"
+        )
+    if mode == "weights":
+        own.resume, own.resume_mode = str(Path(config.resume).absolute()), mode
+    return own, own_choices
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a run.
+
+    Raises:
+        ConfigError: there is none that is whole.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder")
+    if not os.path.lexists(folder / FILE):
+        raise ConfigError(f"{folder}: no folder of a run: it has no {FILE}")
+    try:
+        return read(folder / FILE)
+    except RecordError as error:
+        raise ConfigError(str(error)) from error
+
+
+def composed(record: Record, conf: Path | None) -> DictConfig:
+    """The configuration of a run as it was composed, its interpolations not resolved.
+
+    Args:
+        record: of the run.
+        conf: the folder of the project's own configuration: nothing else is trusted; ``None`` to trust all.
+
+    Raises:
+        ConfigError: the record has none, or one that is not trusted.
+    """
+    if not record.plan.composed:
+        raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
+    values = record.plan.composed
+    if conf is not None:
+        require_trusted(record, conf)
+        values = values | {"data": without_downloads(values.get("data"), conf)}
+    try:
+        return OmegaConf.create(values)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{record.directory}: not a whole configuration") from error
+
+
+def decides_the_end(key: str) -> bool:
+    """Whether a key of the configuration says how long a run is and where it runs, which an extension may change."""
+    ends = key == "callbacks.*" or key.startswith(("trainer.", "callbacks.early_stopping"))
+    return ends and not key.startswith(OF_AN_EPOCH)
+
+
+OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches")
+
+
+def _named(overrides: Sequence[str]) -> list[str]:
+    keys = [override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides]
+    return [key for key in keys if key not in ABOUT_RESUMING]
+
+
+def _may_change(key: str, mode: str | None) -> bool:
+    if mode == "weights" or (mode == "extend" and decides_the_end(key)):
+        return True
+    return not has_effect(key)
+
+
+def require_longer(config: DictConfig, record: Record) -> None:
+    """An extension must reach further than the run did.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if record.plan.total_steps is None or record.plan.steps_per_epoch is None:
+        return
+    trainer = config.trainer
+    epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
+    if not (is_integer(epochs) and is_integer(steps)):
+        return  # which is refused when it is built
+    lengths = [epochs * record.plan.steps_per_epoch, steps]
+    total = min((length for length in lengths if length > 0), default=0)
+    done = (
+        record.plan.total_steps if record.outcome.ended_by is None else record.progress.steps or 0
+    )  # of one that was cut short, any end
+    if total < done + (record.outcome.status == "completed"):
+        raise ConfigError(
+            f"resume_mode=extend: must be longer than the run's {done} steps, and "
+            f"trainer.max_epochs={epochs} trainer.max_steps={steps} is {total}"
+        )

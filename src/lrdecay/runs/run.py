@@ -1,0 +1,192 @@
+"""One run: ``prepare`` builds it from a configuration, ``fit`` trains it, ``finish`` tests and records it."""
+
+import math
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from lrdecay.config.build import build
+from lrdecay.config.overrides import names
+from lrdecay.data.tensors import TensorData
+from lrdecay.errors import ConfigError, DivergedError
+from lrdecay.records.files import write_atomically
+from lrdecay.records.locks import locked
+from lrdecay.records.record import Record, plan
+from lrdecay.records.recorder import Recorder
+from lrdecay.reports import console
+from lrdecay.runs.assembly import data_set_name, make_module, make_trainer, take_weights
+from lrdecay.runs.attempts import Attempt, find_attempt, said_before
+from lrdecay.runs.jobs import job_of_many, outcome_recorded
+from lrdecay.runs.resume import own_configuration, require_longer
+from lrdecay.training.callbacks import RecordKeeper
+from lrdecay.training.checkpoints import FOLDER, LAST
+from lrdecay.training.ending import ended_by
+from lrdecay.training.lean import make_lean
+from lrdecay.training.models import parameter_count
+from lrdecay.training.module import Classifier
+from lrdecay.training.process import prepare_process
+from lrdecay.training.stopping import Stop
+from lrdecay.training.warnings import without_expected_warnings
+
+
+@dataclass
+class Run:
+    """A run that is ready to be trained; ``checkpoint`` is where it continues, if it was begun before."""
+
+    config: DictConfig
+    recorder: Recorder
+    data: pl.LightningDataModule
+    module: Classifier
+    trainer: pl.Trainer
+    stop: Stop
+    checkpoint: Path | None
+
+
+def run(config: DictConfig) -> float:
+    """Runs what Hydra has composed, in the output folder that Hydra made.
+
+    Returns:
+        The final value of ``config.metric``, for sweepers that optimize it.
+    """
+    job = HydraConfig.get()
+    # Of the working directory that the command was given in, whatever hydra.job.chdir has made of it since.
+    _make_absolute(config, Path(job.runtime.cwd))
+    alone = job.mode == RunMode.RUN
+    built = names(config, job.runtime.choices)
+    choices = {group: name for group, name in built.items() if "/" not in group}
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
+    directory, stop = Path(job.runtime.output_dir), Stop()
+    extends = config.resume_mode == "extend"
+    if config.resume is not None:
+        config, choices = own_configuration(config, choices, overrides, own_folder(job))
+    unresolved: Any = OmegaConf.to_container(config, resolve=False)
+    with locked(directory), stop.on_signals():
+        new = Record(directory, plan(unresolved, choices, overrides, sys.argv, time.time()))
+        attempt = find_attempt(new, config, extends)
+        if extends:
+            require_longer(config, attempt.record)
+        if attempt.finished:
+            return said_before(attempt.record, config.metric, alone)
+        recorder = Recorder(attempt.record, underway=attempt.first)
+        sweep = None if alone else Path(job.sweep.dir).name
+        with outcome_recorded(recorder, stop, sweep), job_of_many(job), without_expected_warnings():
+            this = prepare(config, recorder, stop, attempt, announces=alone)
+            fit(this)
+            value = finish(this)
+            if alone and this.trainer.is_global_zero:
+                console.say(console.ended(recorder.record))
+    return value
+
+
+def _make_absolute(config: DictConfig, started: Path) -> None:
+    """Keeps relative paths of the command line what they were where it was given, if the job runs elsewhere."""
+    if started == Path.cwd():
+        return
+    for key in ("resume", "data.root"):
+        if (path := OmegaConf.select(config, key)) is not None:
+            OmegaConf.update(config, key, str(started / Path(str(path)).expanduser()))
+
+
+def own_folder(job: Any) -> Path:
+    """The folder of the project's own configuration."""
+    return next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
+
+
+def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt, announces: bool) -> Run:
+    """Builds everything that the configuration names, and loads the data and the checkpoint to continue from.
+
+    Args:
+        config: resolved as far as Hydra does.
+        recorder: of the run; one that is resumed is left as it is on disk until everything stands.
+        stop: receives signals.
+        attempt: whether it is the first one at this run.
+        announces: whether to say what will be trained.
+
+    Raises:
+        ConfigError: a value cannot be used; nothing has been trained.
+    """
+    record = recorder.record
+    record.plan.config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    parts = build(config)
+    record.plan.process = prepare_process(config.process.tune, config.process.threads)
+    name = data_set_name(parts.data)
+    if record.plan.data not in (None, name):
+        raise ConfigError(f"data: is {name} now, and was {record.plan.data} when the run began")
+    record.plan.data = name
+
+    def announce(trainer: pl.Trainer) -> None:
+        console.say(console.summary(config, record, trainer))
+        if trainer.global_step:
+            console.say(f"resumes after step {trainer.global_step:,} of {record.plan.total_steps:,}")
+
+    keeper = RecordKeeper(recorder, stop, announce) if announces else RecordKeeper(recorder, stop)
+    trainer = make_trainer(parts, record.plan, record.directory, keeper)
+    make_lean(trainer)
+    if attempt.first and trainer.is_global_zero:
+        recorder.write()
+    module = make_module(parts, trainer.strategy.root_device)
+    checkpoint = attempt.enter(recorder, trainer.is_global_zero)
+    module.resumption.recorded_best = dict(record.outcome.best)
+    module.resumption.extended_at = {row["step"] for row in record.progress.resumed if row.get("mode") == "extend"}
+    if config.resume_mode == "weights" and checkpoint is None:
+        take_weights(module, Path(config.resume) / FOLDER / LAST)
+    if isinstance(parts.data, TensorData):
+        record.plan.sizes = parts.data.sizes
+    record.plan.parameters = parameter_count(module)
+    record.plan.device = str(trainer.strategy.root_device)
+    record.plan.threads = torch.get_num_threads()
+    return Run(config, recorder, parts.data, module, trainer, stop, checkpoint)
+
+
+def fit(run: Run) -> None:
+    """Trains and validates.
+
+    Raises:
+        Interrupted: a signal asked for it; the last checkpoint is where it stopped.
+        DivergedError: the loss is not finite.
+    """
+    # Several processes would not agree on the step.
+    with run.stop.at_a_step() if run.trainer.world_size == 1 else nullcontext():
+        run.trainer.fit(run.module, datamodule=run.data, ckpt_path=run.checkpoint, weights_only=True)
+    run.stop.obey()
+
+
+def finish(run: Run) -> float:
+    """Tests the final weights, draws ``lr.png`` and completes the record.
+
+    Returns:
+        The final value of ``config.metric``; NaN where validation was switched off.
+    """
+    module, record, trainer = run.module, run.recorder.record, run.trainer
+    journal = module.journal
+    if journal.validated_at != trainer.global_step:
+        trainer.validate(module, datamodule=run.data, verbose=False)
+    trainer.test(module, datamodule=run.data, verbose=False)
+    assert module.horizon is not None, "fit has configured the optimizer"
+    record.plan.total_steps = module.horizon.total_steps
+    record.plan.steps_per_epoch = module.horizon.steps_per_epoch
+    record.progress.steps, record.progress.divergence = trainer.global_step, journal.divergence.first
+    record.progress.epochs, record.progress.rates = journal.epochs, journal.rates
+    record.outcome.final = {key: value for key, value in journal.metrics.items() if "/" in key}
+    record.outcome.best = journal.best
+    record.outcome.ended_by = ended_by(trainer, module.horizon.total_steps)
+    if not all(math.isfinite(value) for value in record.outcome.final.values() if value is not None):
+        raise DivergedError(f"it ended with {console.result(record)}")
+    if trainer.is_global_zero:
+        from lrdecay.reports.figures import rate_figure  # matplotlib: not before the training
+
+        title = console.named_schedule(record.plan.choices)
+        figure = rate_figure(record.progress.rates, module.horizon.steps_per_epoch, title)
+        write_atomically(record.directory / "lr.png", figure)
+        record.outcome.status = "completed"
+        run.recorder.write()
+    return journal.metrics.get(run.config.metric, math.nan)

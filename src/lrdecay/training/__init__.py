@@ -1,0 +1,1 @@
+"""Training a network under a schedule with Lightning."""

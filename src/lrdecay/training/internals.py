@@ -1,0 +1,86 @@
+"""Everything that this package uses of Lightning and torch beyond their public interface.
+
+Each entry says what it is for. A test asks whether all of it is still there, and runs weekly against the newest
+pre-releases, so that a name that goes away is news before a release of ours breaks.
+"""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
+from torch.optim import Optimizer
+
+AutomaticOptimization = _AutomaticOptimization
+"""A training step; `lrdecay.training.lean` has a shorter one. Lightning has no hook in its place."""
+
+SET_EVERY_HOOK = "_current_fx_name"
+"""An attribute that Lightning sets on the module around every hook."""
+
+
+def replace_step(trainer: pl.Trainer, step: _AutomaticOptimization) -> None:
+    """Has the trainer take another training step than Lightning's."""
+    trainer.fit_loop.epoch_loop.automatic_optimization = step
+
+
+def fetcher(trainer: pl.Trainer) -> Any:
+    """What draws the batches from the loaders: an iterator that is made anew in each epoch, and looks one ahead."""
+    return trainer.fit_loop._data_fetcher
+
+
+def resume_within_epoch(trainer: pl.Trainer) -> int:
+    """Batches of the epoch that a checkpoint's run had seen; tells Lightning's loops to finish it, if there are any.
+
+    Otherwise nothing is left for it to finish: it would not step torch's plateau at the end of the epoch.
+    """
+    loop = trainer.fit_loop
+    loop.restarting = False
+    seen: int = loop.epoch_loop.batch_progress.current.ready
+    loop.epoch_loop.restarting = seen > 0
+    return seen
+
+
+def settle(checkpoint: dict[str, Any], between_epochs: bool) -> None:
+    """Puts Lightning's counters in a checkpoint as they are between two batches, or between two epochs.
+
+    It would save those of the hook that saves, in the middle of a batch or an epoch, and guess from them at a restart
+    what was done and what not.
+    """
+    loop = checkpoint["loops"]["fit_loop"]
+    epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+    if between_epochs:
+        for part in ("total", "current"):
+            done = epochs[part]["processed"]
+            epochs[part] = dict.fromkeys(epochs[part], done)
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+    else:
+        for part in ("total", "current"):
+            batches[part]["ready"] = batches[part]["completed"]
+    batches["is_last_batch"] = False
+
+
+def batches_of_open_epoch(checkpoint: dict[str, Any]) -> int:
+    """Batches that the epoch had seen in which a checkpoint was written; 0 between two epochs."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"])
+
+
+def reopen(checkpoint: dict[str, Any], batches: int) -> None:
+    """Makes the epoch that a checkpoint has closed one in which so many batches were seen."""
+    loop = checkpoint["loops"]["fit_loop"]
+    for part in ("total", "current"):
+        for count in ("processed", "completed"):
+            loop["epoch_progress"][part][count] -= 1
+    progress = loop["epoch_loop.batch_progress"]
+    progress["current"] = dict.fromkeys(progress["current"], batches)
+
+
+def allow_clipping(optimizer: Optimizer) -> None:
+    """Lets Lightning clip the gradients of a fused optimizer, which it refuses in mixed precision.
+
+    It takes every optimizer that could unscale gradients itself for one that will, with or without a scaler.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
+
+def unscales_itself(optimizer: Optimizer) -> bool:
+    """Whether the optimizer could take scaled gradients."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

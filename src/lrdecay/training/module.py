@@ -1,0 +1,199 @@
+"""The LightningModule: network, optimizer and schedule."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrdecay.adapters.torch import Rates, TorchSchedule, momentum_of, scheduler_errors
+from lrdecay.errors import within
+from lrdecay.schedules import Horizon, Scale, Schedule
+from lrdecay.training import internals, requirements
+from lrdecay.training.averages import Averages
+from lrdecay.training.conflicts import check_undisturbed
+from lrdecay.training.journal import Journal
+from lrdecay.training.loaders import Order
+from lrdecay.training.resumption import Resumption, describe
+from lrdecay.training.tally import Batch, Tally
+
+CHECKPOINT_VERSION = 2
+"""To be raised when a checkpoint holds something else."""
+
+
+class Classifier(pl.LightningModule):
+    """Trains a classifier with cross-entropy under a learning-rate schedule.
+
+    What is measured is kept by its `Journal`, and how it continues from a checkpoint is up to its `Resumption`.
+
+    Args:
+        model: images, batch × channels × height × width in [0, 1], to logits, batch × classes.
+        make_optimizer: parameters to optimizer; each group's own rate is η₀.
+        schedule: multiplies it at every step, or a scheduler of torch's.
+        scale: multiplies it too, following a metric.
+        on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` goes on.
+        monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Schedule | TorchSchedule,
+        scale: Scale | None = None,
+        on_divergence: Literal["stop", "continue"] = "stop",
+        monitor: str = "val/acc",
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.make_optimizer = make_optimizer
+        self.schedule = schedule
+        self.scale = scale
+        self.horizon: Horizon | None = None
+        self.rates: Rates | None = None
+        self.journal = Journal(monitor, on_divergence)
+        self.resumption = Resumption()
+        self.order = Order()
+        self.averages = Averages()
+        self._configured: tuple[Any, int, int] = (None, 0, 0)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the selected schedule stepped at every optimizer step."""
+        self.horizon = requirements.horizon(self.trainer)
+        optimizer = self.make_optimizer(self.parameters())
+        requirements.check_clipping(self.trainer, optimizer)
+        if self.scale is not None:
+            requirements.check_scale(self.trainer, self.scale, self.schedule)
+        self.averages = Averages(optimizer)
+        with within("schedule"):
+            if isinstance(self.schedule, TorchSchedule):
+                requirements.check_monitor(self.trainer, self.schedule.monitor)
+                self.schedule.rehearse(optimizer, self.horizon)
+                settings = self.schedule.attach(optimizer)
+            else:
+                self.rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
+                requirements.warn_of_a_fixed_rate(self.schedule, self.horizon)
+                settings = {"scheduler": self.rates.scheduler, "interval": "step"}
+        accumulated = self.trainer.accumulate_grad_batches
+        self._configured = settings["scheduler"], len(optimizer.param_groups), accumulated
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == internals.SET_EVERY_HOOK:  # forty times a step, and torch's way is slow
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        if gradient_clip_val is not None:  # Lightning would go through all of it to find out
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if self.rates is not None:
+            scheduler.step()
+            return
+        with within("schedule"), scheduler_errors():
+            super().lr_scheduler_step(scheduler, metric)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self.model(images)
+        self.journal.train.add(logits, labels)
+        return F.cross_entropy(logits, labels)
+
+    # Lightning inspects it at every step, which takes 40 µs where it is not written down.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        step = self.trainer.global_step
+        group = optimizer.param_groups[0]
+        self.journal.note_rate(step, group["lr"])
+        if self.rates is not None and self.rates.more_than_rates:
+            self.rates.before_step(step)
+            self.journal.momentum = momentum_of(group)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.journal.end_batch(self.trainer)
+
+    def on_train_start(self) -> None:
+        assert self.horizon is not None, "known once the optimizer is configured"
+        self.journal.begin(self.trainer, self.horizon.total_steps)
+        if not self.resumption.restore(self):
+            self.order.begin(self.trainer)
+        self.averages.train()
+
+    def on_train_epoch_start(self) -> None:
+        check_undisturbed(self.trainer, *self._configured)
+        self.order.follow(self.trainer)
+        self.journal.begin_epoch()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate(batch)
+
+    def on_validation_start(self) -> None:
+        self.averages.use()
+
+    def on_validation_end(self) -> None:
+        if self.trainer.state.fn == "fit":
+            self.averages.train()
+
+    def on_train_end(self) -> None:
+        self.averages.use()
+
+    def on_validation_epoch_end(self) -> None:
+        if self.trainer.sanity_checking:  # some batches through untrained weights
+            self.journal.evaluated = Tally()
+            return
+        self._publish(self.journal.end_validation(self.trainer))
+
+    def on_test_epoch_end(self) -> None:
+        self._publish(self.journal.end_evaluation(self.trainer, "test"))
+
+    def on_train_epoch_end(self) -> None:
+        self._follow(self.journal.end_epoch(self.trainer))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = self.journal.state()
+        own |= {"schedule": describe(self.schedule), "train": self.journal.train.state(), "version": CHECKPOINT_VERSION}
+        own["should_stop"] = self.trainer.should_stop
+        own["horizon"] = dataclasses.asdict(self.horizon) if self.horizon else None
+        own["scale"] = self.scale.state() if self.scale else None
+        if self.averages.needed:
+            self.averages.use()
+            checkpoint["state_dict"] = {key: value.clone() for key, value in self.state_dict().items()}
+            checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.trainer.optimizers]
+            own["trained"] = self.averages.trained
+            self.averages.train()
+        own["order"] = self.order.state(self.trainer)
+        checkpoint["lrdecay"] = own
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.resumption.load(self, checkpoint)
+
+    def _evaluate(self, batch: Batch) -> None:
+        images, labels = batch
+        self.journal.evaluated.add(self.model(images), labels)
+
+    def _publish(self, metrics: dict[str, float]) -> None:
+        """For callbacks that monitor a metric; the loggers have got the numbers themselves, not as float32."""
+        self.log_dict(metrics, logger=False)
+        self._follow(metrics)
+
+    def _follow(self, metrics: dict[str, float]) -> None:
+        """Lets the scale read its metric, if it is among these."""
+        if self.rates is not None and self.scale is not None and self.scale.metric in metrics:
+            self.scale.read(metrics[self.scale.metric])
+            self.rates.rescale()

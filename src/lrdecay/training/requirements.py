@@ -1,0 +1,91 @@
+"""What a schedule, a scale and an optimizer need of the trainer: looked at before the first step."""
+
+import logging
+import math
+
+import numpy as np
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+
+from lrdecay.adapters.torch import TorchSchedule
+from lrdecay.errors import BadValue, ConfigError
+from lrdecay.schedules import Constant, Horizon, Scale, Schedule
+from lrdecay.training import internals
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 1_000_000
+"""Steps of a long run at which a schedule is evaluated, to see whether it changes at all."""
+
+
+def horizon(trainer: pl.Trainer) -> Horizon:
+    """The horizon of the run that the trainer is about to train.
+
+    Raises:
+        ConfigError: it has no batches, or no end.
+    """
+    try:
+        trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    batches, total = trainer.num_training_batches, trainer.estimated_stepping_batches
+    if not (math.isfinite(batches) and batches >= 1):
+        raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
+    if not math.isfinite(total):
+        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
+    return Horizon(int(total), math.ceil(batches / trainer.accumulate_grad_batches))
+
+
+def warn_of_a_fixed_rate(schedule: Schedule, horizon: Horizon) -> None:
+    """Warns where a schedule that is not constant by name never changes the rate in this run."""
+    total = horizon.total_steps
+    if total == 1 or isinstance(schedule, Constant):
+        return
+    # Of a run of many millions not every step is looked at: a million over the whole, and the first million.
+    spread = np.linspace(0, total - 1, min(total, LOOKED_AT)).round().astype(np.int64)
+    shown = [spread, np.arange(LOOKED_AT)] if total > LOOKED_AT else [spread]
+    factor = schedule.over(horizon)
+    if all(np.ptp(factor(steps)) == 0 for steps in shown):
+        log.warning("schedule: the rate never changes in this run of %d steps: %r", total, schedule)
+
+
+def check_monitor(trainer: pl.Trainer, monitor: str | None) -> None:
+    """A scheduler that follows a metric needs it in every epoch.
+
+    Raises:
+        BadValue: it would not have it.
+    """
+    if monitor is not None and not (trainer.enable_validation and trainer.check_val_every_n_epoch == 1):
+        raise BadValue(f"monitor={monitor}: must be measured in every epoch; validation is off or less frequent")
+
+
+def check_scale(trainer: pl.Trainer, scale: Scale, schedule: Schedule | TorchSchedule) -> None:
+    """A scale needs a schedule of ours to multiply, and a metric that is measured.
+
+    Raises:
+        ConfigError: it would not have them.
+    """
+    if isinstance(schedule, TorchSchedule):
+        raise ConfigError("scale: must be none with schedule=torch")
+    if scale.metric.startswith("val/") and not trainer.enable_validation:
+        raise ConfigError(
+            f"scale.metric={scale.metric}: must be a metric that is logged; without validation train/loss or train/acc"
+        )
+
+
+def check_clipping(trainer: pl.Trainer, optimizer: Optimizer) -> None:
+    """Lightning refuses to clip under a fused optimizer in mixed precision; only a scaler is a reason for that.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if not internals.unscales_itself(optimizer):
+        return
+    if getattr(trainer.precision_plugin, "scaler", None) is None:
+        internals.allow_clipping(optimizer)
+    elif trainer.gradient_clip_val:
+        raise ConfigError(
+            f"optimizer.fused=true: must be false with trainer.precision={trainer.precision} and "
+            f"trainer.gradient_clip_val={trainer.gradient_clip_val}"
+        )

@@ -1,0 +1,156 @@
+"""Planted truth: made-up numbers with a known difference, and how often intervals and verdicts are right."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lrdecay.analysis.inference import bootstrap, difference, estimate, holm, interval, proportion
+
+DRAWS = 1000
+
+
+def within_chance(count: int, p: float = 0.95) -> bool:
+    """Whether so many of the draws are what a rate of p gives, but for a chance of 1 in 10,000."""
+    low, high = stats.binom.interval(0.9999, DRAWS, p)
+    return low <= count <= high
+
+
+class TestInterval:
+    def test_is_students(self):
+        values = np.array([0.1, 0.4, 0.2, 0.9])
+        low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+        mean, half = interval(values)
+        assert (mean - half, mean + half) == pytest.approx((low, high))
+
+    def test_one_run_has_none_and_missing_values_do_not_count(self):
+        mean, half = interval(np.array([[1.0, 1.0, np.nan], [3.0, np.nan, np.nan]]))
+        np.testing.assert_array_equal(mean, [2, 1, np.nan])
+        assert half[0] > 0
+        assert np.isnan(half[1:]).all()
+
+    @pytest.mark.parametrize("n", [2, 3, 5, 20])
+    @pytest.mark.parametrize("level", [0.95, 0.8])
+    def test_covers_the_truth_at_its_rate(self, n, level):
+        rng = np.random.default_rng(n)
+        found = [estimate(rng.normal(0.7, 0.1, n), level) for _ in range(DRAWS)]
+        assert within_chance(sum(one.low <= 0.7 <= one.high for one in found), level)
+
+    def test_of_no_and_of_one_number(self):
+        assert estimate([]).n == 0
+        assert estimate([0.5, np.nan]).mean == 0.5
+        assert math.isnan(estimate([0.5]).low)
+
+
+class TestBootstrap:
+    def test_covers_what_is_skewed_where_n_allows(self):
+        rng = np.random.default_rng(1)
+        ends = [bootstrap(rng.exponential(1, 40)) for _ in range(200)]
+        covered = np.mean([low <= 1 <= high for low, high in ends])
+        assert 0.88 <= covered <= 0.98
+
+    def test_says_nothing_of_few(self):
+        assert all(map(math.isnan, bootstrap(np.arange(19.0))))
+        assert not any(map(math.isnan, bootstrap(np.arange(20.0))))
+
+    def test_is_the_same_again(self):
+        values = np.random.default_rng(2).normal(size=30)
+        assert bootstrap(values) == bootstrap(values)
+
+
+def drawn(rng, effect, seeds, others, noise=0.1, shared=1.0) -> tuple[dict[int, float], dict[int, float]]:
+    """Two groups whose seeds have something in common."""
+    of_seed = rng.normal(0, shared, 100)
+    values = {seed: effect + of_seed[seed] + rng.normal(0, noise) for seed in seeds}
+    baseline = {seed: of_seed[seed] + rng.normal(0, noise) for seed in others}
+    return values, baseline
+
+
+class TestDifference:
+    @pytest.mark.parametrize(
+        ("seeds", "others", "paired"),
+        [
+            (range(5), range(5), True),
+            (range(5), range(3, 10), True),  # two in common
+            (range(4), range(50, 57), False),  # none in common
+            (range(5), range(4, 9), False),  # one in common
+        ],
+    )
+    @pytest.mark.parametrize("effect", [0.0, 0.4])
+    def test_covers_the_truth_at_its_rate(self, seeds, others, paired, effect):
+        rng = np.random.default_rng(len(others))
+        found = [difference(*drawn(rng, effect, seeds, others)) for _ in range(DRAWS)]
+        assert all(one.paired is paired for one in found)
+        covered = sum(one.low <= effect <= one.high for one in found)
+        # Welch's approximation of the degrees of freedom, and one seed in common that it does not know of.
+        assert within_chance(covered) if paired else 0.93 * DRAWS <= covered <= 0.985 * DRAWS
+
+    def test_without_a_difference_one_in_twenty_is_called_one(self):
+        rng = np.random.default_rng(5)
+        p = np.array([difference(*drawn(rng, 0, range(5), range(5))).p for _ in range(DRAWS)])
+        assert within_chance(int((p < 0.05).sum()), 0.05)
+
+    def test_pairs_find_what_samples_do_not(self):
+        rng = np.random.default_rng(6)
+        values, baseline = drawn(rng, 0.4, range(8), range(8))
+        assert difference(values, baseline).p < 0.01
+        assert stats.ttest_ind(list(values.values()), list(baseline.values())).pvalue > 0.05
+
+    def test_is_that_of_scipy(self):
+        values, baseline = {1: 0.3, 2: 0.5, 3: 0.1}, {3: 0.2, 1: 0.1, 2: 0.2, 9: 7.0}
+        found = difference(values, baseline)
+        test = stats.ttest_rel([0.3, 0.5, 0.1], [0.1, 0.2, 0.2])
+        assert (found.n, found.p) == (3, pytest.approx(test.pvalue))
+        assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval()))
+
+    def test_one_seed_has_no_interval_and_no_test(self):
+        found = difference({1: 0.9}, {1: 0.8})
+        assert found.mean == pytest.approx(0.1)
+        assert all(map(math.isnan, (found.low, found.high, found.p)))
+        assert difference({1: 0.9}, {}).n == 0
+        assert math.isnan(difference({1: 0.9, 2: 0.8}, {3: 0.8}).p)
+
+    def test_differences_without_a_spread_are_no_proof(self):
+        same = difference({1: 0.5, 2: 0.7}, {1: 0.5, 2: 0.7})
+        assert (same.mean, same.p) == (0, 1)
+        shifted = difference(dict.fromkeys(range(5), 4.0), dict.fromkeys(range(5), 7.0))
+        assert (shifted.mean, shifted.p) == (-3, 2 / 2**5)
+        assert math.isnan(shifted.low)
+
+    def test_dust_of_rounding_is_no_spread(self):
+        one_image_each = difference({1: 9801 / 10000, 2: 9713 / 10000}, {1: 9800 / 10000, 2: 9712 / 10000})
+        assert one_image_each.p == 0.5
+        assert math.isnan(one_image_each.low)
+
+    def test_samples_of_which_one_has_no_spread_are_not_tested(self):
+        assert math.isnan(difference({1: 0.5, 2: 0.7}, {3: 0.5, 4: 0.5}).p)
+
+    def test_what_is_not_finite_is_missing(self):
+        assert difference({1: 0.5, 2: math.nan, 3: 0.7}, {1: 0.4, 3: math.inf}).n == 1
+
+
+class TestHolm:
+    def test_is_that_of_the_paper(self):
+        np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+
+    def test_what_was_not_tested_does_not_count(self):
+        np.testing.assert_allclose(holm([0.03, math.nan, 0.02]), [0.04, math.nan, 0.04])
+        assert holm([]).size == 0
+
+    def test_keeps_the_rate_of_false_alarms_over_all_tests(self):
+        rng = np.random.default_rng(7)
+        alarms = 0
+        for _ in range(DRAWS):
+            baseline = {seed: rng.normal() for seed in range(5)}
+            groups = [{seed: rng.normal() for seed in range(5)} for _ in range(6)]
+            alarms += (holm([difference(values, baseline).p for values in groups]) < 0.05).any()
+        assert alarms <= stats.binom.ppf(0.9999, DRAWS, 0.05)
+
+
+def test_a_proportion_is_that_of_clopper_and_pearson():
+    for count, n in [(0, 5), (2, 5), (5, 5), (1, 100)]:
+        ends = stats.binomtest(count, n).proportion_ci()
+        found = proportion(count, n)
+        assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+    assert math.isnan(proportion(0, 0).mean)

@@ -1,0 +1,308 @@
+"""Verdicts on claims, from made-up records whose truth is known, and from real runs."""
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.programs import ROOT, run_apart
+from support.records import a_run
+
+from lrdecay.analysis.claim import Claim, Part
+from lrdecay.analysis.judgement import judge
+from lrdecay.config.claims import claim_names, read_claim
+from lrdecay.errors import ConfigError
+from lrdecay.records.record import Record
+from lrdecay.reports.findings import markdown
+
+CONF = ROOT / "conf"
+
+
+def claim(*parts: Part, **more) -> Claim:
+    own = {"name": "c", "says": "Something.", "source": "somebody", "supported": "so", "refuted": "not so"}
+    own |= {"baseline": "constant"} if parts else {}
+    return Claim(own=Path("outputs"), folders=[Path("outputs")], parts=list(parts), **own | more)
+
+
+def runs(effects: dict[str, float], seeds=6, noise=0.0005, **settings) -> list[Record]:
+    of_seed = np.random.default_rng(0).normal(0, 0.01, seeds)
+    rng = np.random.default_rng(zlib.crc32(repr((effects, settings)).encode()))
+    return [
+        a_run(schedule, seed, 0.9 + effect + of_seed[seed] + rng.normal(0, noise), **settings)
+        for schedule, effect in effects.items()
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expect", "margin", "effect", "word"),
+    [
+        ("better", 0, 0.01, "supported"),
+        ("better", 0, -0.01, "refuted"),
+        ("better", 0, 0, "inconclusive"),
+        ("worse", 0, -0.01, "supported"),
+        ("worse", 0, 0.01, "refuted"),
+        ("not worse", 0.005, 0, "supported"),
+        ("not worse", 0.005, 0.02, "supported"),
+        ("not worse", 0.005, -0.005, "inconclusive"),
+        ("not worse", 0.005, -0.02, "refuted"),
+        ("same", 0.005, 0, "supported"),
+        ("same", 0.005, 0.02, "refuted"),
+        ("same", 0.005, -0.02, "refuted"),
+        ("same", 0.0001, 0, "inconclusive"),
+    ],
+)
+def test_the_verdict_is_the_planted_truth(expect, margin, effect, word):
+    part = Part(["cosine"], ["test/acc"], expect, margin)
+    assert judge(claim(part), runs({"constant": 0, "cosine": effect})).word == word
+
+
+def test_one_refuted_part_refutes_and_one_open_part_leaves_it_open():
+    part = Part(["cosine", "step"], ["test/acc"], "better")
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": -0.01})).word == "refuted"
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0})).word == "inconclusive"
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0.01})).word == "supported"
+
+
+def test_a_lower_loss_is_a_gain():
+    records = runs({"constant": 0, "cosine": 0})
+    for run in records:
+        run.outcome.final["val/loss"] = (
+            0.5 - run.outcome.final["test/acc"] / 10 - 0.1 * (run.plan.choices["schedule"] == "cosine")
+        )
+    (finding,) = judge(claim(Part(["cosine"], ["val/loss"], "better")), records).findings
+    assert finding.word == "supported"
+    assert 0 < finding.found.low < 0.1 < finding.found.high
+
+
+def test_the_more_is_compared_the_wider_are_the_intervals():
+    records = runs({"constant": 0, "cosine": 0, "step": 0})
+    one = judge(claim(Part(["cosine"], ["test/acc"], "better")), records)
+    two = judge(claim(Part(["cosine", "step"], ["test/acc"], "better")), records)
+    assert (one.level, two.level) == (0.95, 0.975)
+    assert two.findings[0].found.high > one.findings[0].found.high
+
+
+def test_nothing_is_concluded_from_one_seed_or_from_failures():
+    part = Part(["cosine"], ["test/acc"], "better")
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0.1}, seeds=1)).word == "inconclusive"
+    verdict = judge(claim(part), runs({"constant": 0}) + runs({"cosine": 0.1}, status="failed"))
+    assert verdict.word == "inconclusive"
+    assert verdict.notes == ["cosine: 0 of 6 (6 failed) completed"]
+
+
+@pytest.mark.parametrize("margin", [0.002, 0.01])
+def test_equal_pairs_prove_nothing(margin):
+    records = runs({"constant": 0, "cosine": 0}, noise=0)
+    (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "same", margin)), records).findings
+    assert (finding.word, finding.why) == ("inconclusive", "no spread between pairs")
+
+
+def test_a_group_that_always_diverges_is_worse():
+    records = runs({"constant": 0}) + runs({"cosine": 0}, status="diverged")
+    assert judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).word == "supported"
+    assert judge(claim(Part(["cosine"], ["test/acc"], "not worse", 0.1)), records).word == "refuted"
+    other = Part(["constant"], ["test/acc"], "better")
+    assert judge(claim(other, baseline="cosine"), records).word == "supported"
+
+
+def test_where_some_or_both_diverge_nothing_is_concluded():
+    some = runs({"constant": 0, "cosine": 0.1})
+    some[-1].outcome.status = "diverged"
+    both = runs({"constant": 0, "cosine": 0}, status="diverged")
+    crashed = runs({"constant": 0}) + runs({"cosine": 0}, status="failed")
+    crashed[-1].outcome.status = "diverged"
+    for records in (some, both, crashed):
+        assert judge(claim(Part(["cosine"], ["test/acc"], "better")), records).word == "inconclusive"
+        assert judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).word == "inconclusive"
+
+
+def at_rates(schedule: str, accuracies: dict[float, float], **settings) -> list[Record]:
+    records = []
+    for lr, accuracy in accuracies.items():
+        several = runs({schedule: accuracy - 0.9}, **settings)
+        for run in several:
+            run.plan.config["optimizer"]["lr"] = lr
+        records += several
+    return records
+
+
+def test_each_at_its_own_best_rate():
+    records = at_rates("constant", {0.1: 0.8, 0.3: 0.9}) + at_rates("cosine", {0.1: 0.92, 0.3: 0.7})
+    part = Part(["cosine"], ["test/acc"], "better")
+    verdict = judge(claim(part, tuned_over="optimizer.lr"), records)
+    assert verdict.word == "supported"
+    assert verdict.findings[0].group == "cosine (lr=0.1)"
+    assert verdict.findings[0].found.mean == pytest.approx(0.02, abs=0.002)
+
+
+RANGE = Part(["cosine"], ["working values"], "better")
+
+
+def ranged(constant: dict[float, float], cosine: dict[float, float]):
+    records = at_rates("constant", constant) + at_rates("cosine", cosine)
+    return judge(claim(RANGE, range_over="optimizer.lr", tolerance=0.05), records)
+
+
+def test_the_range_of_rates_that_work():
+    verdict = ranged({0.1: 0.7, 0.3: 0.9, 1: 0.6}, {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    assert verdict.findings[0].found.mean == 2
+    # Two in each of six pairs: no spread for t, and a sign test of 1/32.
+    assert verdict.word == "inconclusive"
+    records = at_rates("constant", {0.1: 0.7, 0.3: 0.9, 1: 0.6}) + at_rates("cosine", {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    spread = next(
+        run for run in records if run.plan.choices["schedule"] == "constant" and run.outcome.final["test/acc"] < 0.8
+    )
+    spread.outcome.final["test/acc"] = 0.9
+    verdict = judge(claim(RANGE, range_over="optimizer.lr", tolerance=0.05), records)
+    assert (verdict.word, verdict.notes) == ("supported", [])
+
+
+def test_a_value_that_only_one_side_tried_does_not_count():
+    verdict = ranged({0.1: 0.9}, {0.1: 0.9, 0.3: 0.9, 1: 0.9})
+    assert verdict.findings[0].found.mean == 0
+    assert verdict.notes == ["cosine: 6 of 18 runs count, whose seed and value were tried for constant too"]
+
+
+def of_lengths(*effects: dict[str, float], seeds=6) -> list[Record]:
+    records = []
+    for length, several in enumerate(effects, start=1):
+        for run in runs(several, seeds):
+            run.plan.config["trainer"] = {"max_epochs": length}
+            records.append(run)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("effects", "word"),
+    [
+        ([{"a": 0.02, "b": 0}, {"a": 0, "b": 0.02}], "supported"),
+        ([{"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}], "refuted"),
+        ([{"a": 0.02, "b": 0}, {"a": 0, "b": 0.0004}], "inconclusive"),
+        ([{"a": 0.0003, "b": 0}, {"a": 0.0003, "b": 0}], "inconclusive"),
+        ([{"a": 0.02, "b": 0, "c": 0}, {"a": 0, "b": 0.02, "c": 0}, {"a": 0.02, "b": 0, "c": 0}], "supported"),
+    ],
+)
+def test_which_is_best_depends_on_the_length(effects, word):
+    assert judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects)).word == word
+
+
+def test_one_seed_shows_no_crossing():
+    records = of_lengths({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, seeds=1)
+    assert judge(claim(crossing="trainer.max_epochs"), records).word == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("effects", "message"),
+    [
+        ([{"a": 0, "b": 0}], "takes two groups and two values of it"),
+        ([{"a": 0}, {"a": 0}], "takes two groups and two values of it"),
+        ([{"a": 0, "b": 0}, {"a": 0}], "b must have completed runs at 2 too"),
+    ],
+)
+def test_a_crossing_takes_every_group_at_every_value(effects, message):
+    with pytest.raises(ConfigError, match=message):
+        judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects))
+
+
+def test_groups_that_are_not_there_are_refused():
+    with pytest.raises(ConfigError, match=r"^linear must be one of its groups, which are constant, cosine$"):
+        judge(claim(Part(["linear"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0}))
+
+
+def test_two_data_sets_are_refused():
+    part = Part(["cosine"], ["test/acc"], "better")
+    with pytest.raises(ConfigError, match="must be of one data set, not digits, mnist"):
+        judge(claim(part), runs({"constant": 0, "cosine": 0}) + runs({"cosine": 0}, data="mnist"))
+
+
+@pytest.mark.parametrize("name", claim_names(CONF))
+def test_every_claim_says_what_it_is(name):
+    read = read_claim(CONF, name)
+    assert read.says.endswith(".")
+    assert all((read.source, read.supported, read.refuted))
+    assert read.parts or read.crossing
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "claim.parts=[{groups: [cosine], measures: [speed], expect: better}]",
+            "measures=speed: must be one of test/acc",
+        ),
+        (
+            "claim.parts=[{groups: [cosine], measures: [test/acc], expect: nice}]",
+            "parts[0].expect: invalid enum value 'nice': must be one of better",
+        ),
+        ("claim.parts=[{groups: [], measures: [test/acc], expect: better}]", "parts: must name groups and measures"),
+        (
+            "claim.parts=[{groups: [cosine], measures: test/acc, expect: better}]",
+            "parts[0].measures: expected a list, got a text",
+        ),
+        ("claim.parts=null", "parts: expected a list, got null"),
+        ("claim.says=null", "says: expected a text, got null"),
+        ("+claim.sweeps=article", "sweeps: expected a list, got a text"),
+        ("+claim.tuned_over=[a]", "tuned_over: expected a text or null, got a list"),
+        ("+claim.range_over=optimizer.lr", "measures=epochs to val/acc: must be one of working values"),
+        ("+claim.folders=[a]", "unknown field folders"),
+        ("seed=1,2", "its overrides must have one value each"),
+        ("claim.parts=[{groups: [cosine], measures: [test/acc], expect: same}]", "margin=0.0: must be above 0"),
+        ("claim.parts=[{groups: [cosine]}]", "parts[0]: missing required field measures"),
+        ("~claim.says", "claim: missing required field says"),
+        ("+claim.proof=none", "claim: unknown field proof"),
+        ("claim.parts=[]", "must have parts and their baseline, or crossing"),
+        ("~claim.parts", "must have parts and their baseline, or crossing"),
+        ("claim=null", "claim: expected a mapping, got null"),
+    ],
+)
+def test_a_claim_that_is_none_is_refused(more, message):
+    with pytest.raises(ConfigError) as refused:
+        read_claim(CONF, "faster", [more])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_findings_as_markdown():
+    part = Part(["cosine"], ["test/acc"], "better")
+    text = markdown([judge(claim(part), runs({"constant": 0, "cosine": 0.01}))], "python scripts/claims.py")
+    assert "| Something. | somebody | **supported** | 1 supported |" in text
+    assert re.search(r"^- cosine better than constant in test/acc: gain \+\d\.\d\d points \(", text, re.MULTILINE)
+    assert "12 runs of 6 seeds on digits" in text
+
+
+def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
+    tiny = ["data=digits", "data.train_size=200", "data.val_size=100", "trainer.max_epochs=2", "name=tiny", "model=mlp"]
+    arguments = ["rate_too_high_or_low", *tiny, "--output", "findings.md"]
+    done = run_apart("scripts/claims.py", *arguments, cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert "A rate too high oscillates or fails to converge" in done.stdout
+    assert "lr=0.1 worse than lr=0.001 in test/acc: gain" in done.stdout
+    assert "25 runs of 5 seeds on digits" in done.stdout
+    findings = (tmp_path / "findings.md").read_text()
+    assert (tmp_path / "images/claims/rate_too_high_or_low.png").read_bytes().startswith(b"\x89PNG")
+    again = run_apart("scripts/claims.py", arguments[0], "--no-run", *arguments[1:], cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    verdict = done.stdout[done.stdout.index("A rate too high") :]
+    assert again.stdout.strip() == verdict.strip()
+    assert (tmp_path / "findings.md").read_text().splitlines()[4:] == findings.splitlines()[4:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
+        (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
+        (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
+        (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),
+        (["faster", "trainer.max_epochs=5"], "error: trainer.max_epochs=5: must come with name="),
+        (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
+        (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, arguments, message):
+    done = run_apart("scripts/claims.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,97 @@
+"""The README's Python is run, not trusted."""
+
+import math
+import os
+import random
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from support.oracles import Pair, run
+from support.programs import ROOT, run_apart
+
+from lrdecay.errors import BadValue
+from lrdecay.schedules import Horizon, Schedule
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def names() -> dict:
+    """What the first block leaves behind."""
+    namespace: dict = {}
+    exec(BLOCKS[0], namespace)
+    return namespace
+
+
+def line(start: str) -> str:
+    (found,) = [line for block in BLOCKS for line in block.splitlines() if line.startswith(start)]
+    return found
+
+
+def test_a_rate_without_any_framework(names):
+    assert names["rate"] == pytest.approx(1e-3 * 400 / 750)  # within the warm-up of 5%
+
+
+@pytest.mark.parametrize("command", re.findall(r"^python (scripts/(?:preview|find_lr).*)$", README, re.MULTILINE))
+def test_a_command_for_schedules(command, tmp_path):
+    script, *arguments = command.split()
+    done = run_apart(script, *arguments, cwd=tmp_path, LRDECAY_DATA="nowhere")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "outputs").glob("*.png"))
+
+
+def test_in_a_plain_torch_loop(names):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    scheduler = eval(line("torch.optim"), names | {"torch": torch, "optimizer": optimizer})
+    for _ in range(400):
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(names["rate"], rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' own
+def test_as_a_keras_callback(names):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras", reason="the oracles extra is not installed")
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), loss="mse")
+    callback = eval(line("keras."), names | {"keras": keras})
+    history = model.fit(np.zeros((1, 1)), np.zeros((1, 1)), epochs=4, callbacks=[callback], verbose=0)
+    expected = 1e-3 * names["schedule"].factor([0, 750, 1500, 2250], names["horizon"])
+    np.testing.assert_allclose(history.history["learning_rate"], expected, rtol=1e-6)
+
+
+def test_in_optax(names):
+    optax = pytest.importorskip("optax", reason="the oracles extra is not installed")
+    import jax
+    import jax.numpy as jnp
+
+    optimizer = eval(line("optax."), names | {"optax": optax, "jnp": jnp})
+    parameters = jnp.zeros(1)
+    state, update = optimizer.init(parameters), jax.jit(optimizer.update)
+    updates = []
+    for _ in range(3):
+        change, state = update(jnp.ones(1), state, parameters)
+        updates.append(-float(change[0]))  # Adam's own step is 1 for a gradient that stays the same
+    np.testing.assert_allclose(
+        updates, 1e-3 * names["schedule"].factor(range(3), names["horizon"]), rtol=1e-4, atol=1e-9
+    )
+
+
+def test_a_schedule_of_ones_own():
+    namespace = {"dataclass": dataclass, "np": np, "Schedule": Schedule, "__name__": "readme"}
+    exec(BLOCKS[2], namespace)
+    schedule = namespace["Logarithmic"](warmup=10)
+    assert schedule.factor(10 + 9, Horizon(10 + 99, 10)) == pytest.approx(0.5)
+    assert schedule.factor(10 + 99, Horizon(10 + 99, 10)) == 0
+    with pytest.raises(BadValue, match=r"^sharpness=0: must be a number in \(0, ∞\)"):
+        namespace["Logarithmic"](sharpness=0)
+    rows: list = []
+    helpers = {"run": run, "Pair": Pair, "math": math, "row": lambda name: rows.append}
+    exec(BLOCKS[3], namespace | helpers)
+    pair = rows[0](random.Random(1))
+    np.testing.assert_allclose(pair.ours, pair.theirs, rtol=1e-11, atol=1e-14)

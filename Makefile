@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-all lint format clean tensorboard
+.PHONY: help run test test-fast test-all lint format clean tensorboard
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ run: .venv/run  ## compare constant, step, exponential and cosine decay
 test: .venv/browser  ## every test that needs no GPU
 	$(BIN)/pytest -n auto -m 'not gpu'
 
+test-fast: .venv/dev  ## what needs no training and no other program, for every save
+	$(BIN)/pytest -n auto -m 'not gpu and not slow'
+
 test-all: .venv/browser  ## every test
 	$(BIN)/pytest -n auto
 
@@ -37,7 +40,7 @@ lint: .venv/dev  ## ruff, mypy, and the layers of the packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/dev  ## what ruff can mend by itself
+format: .venv/dev  ## what ruff can fix by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

@@ -37,3 +37,13 @@ def mnist_root() -> Path:
     if not (root / "MNIST/raw/train-images-idx3-ubyte").is_file():
         pytest.skip("MNIST is not on disk: set LRDECAY_DATA")
     return root
+
+
+SLOW = {"cli", "runs", "sweeps"}
+"""Folders whose tests start programs; those elsewhere that do are marked one by one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW:
+            item.add_marker("slow")

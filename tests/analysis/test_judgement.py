@@ -272,6 +272,7 @@ def test_findings_as_markdown():
     assert "12 runs of 6 seeds on digits" in text
 
 
+@pytest.mark.slow
 def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
     tiny = ["data=digits", "data.train_size=200", "data.val_size=100", "trainer.max_epochs=2", "name=tiny", "model=mlp"]
     arguments = ["rate_too_high_or_low", *tiny, "--output", "findings.md"]
@@ -289,6 +290,7 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
     assert (tmp_path / "findings.md").read_text().splitlines()[4:] == findings.splitlines()[4:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,8 @@ from support.runs import SMALL, the_run
 from lrdecay.config.compose import compose_all
 from lrdecay.records.identity import flatten
 
+pytestmark = pytest.mark.slow
+
 CONF = ROOT / "conf"
 
 # Keys whose value may be any word, or nothing but a folder.

@@ -9,10 +9,13 @@ from omegaconf import OmegaConf
 from support import programs
 from support.programs import ROOT
 
+from lrdecay.config.build import instantiate
 from lrdecay.records.identity import determining
 from lrdecay.records.record import find, read
 from lrdecay.records.renames import RENAMED, renamed
 from lrdecay.training.checkpoints import read_checkpoint
+
+pytestmark = pytest.mark.slow
 
 KEPT = ROOT / "tests/fixtures/version_0_1"
 SMALL = ["data=digits", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"]

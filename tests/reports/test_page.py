@@ -12,7 +12,7 @@ from support.programs import run_apart
 from support.records import a_run, write_runs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")]
 
 HOSTILE = "<img src=x onerror=alert(1)></script><b>$title</b>"
 

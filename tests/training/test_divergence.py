@@ -8,6 +8,8 @@ from support.runs import SMALL, StoppedAt, the_run
 
 from lrdecay.records.record import read
 
+pytestmark = pytest.mark.slow
+
 
 class PoisonedAt(StoppedAt):
     """Makes weights, or only what is measured, NaN when a step begins."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 RESIDENT = """
 from pathlib import Path

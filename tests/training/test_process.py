@@ -4,6 +4,8 @@ import sys
 import pytest
 from support.programs import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def in_a_fresh_process(code: str) -> str:
     command = [sys.executable, "-c", f"import torch\nfrom lrdecay.training.process import prepare_process\n{code}"]

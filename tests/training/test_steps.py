@@ -68,6 +68,7 @@ class TestTally:
             torch.set_default_dtype(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [

@@ -20,6 +20,10 @@ class CosineRestarts(Schedule):
     first is D/n long, or D·(m − 1)/(m^n − 1). torch's ``CosineAnnealingWarmRestarts(T_0, T_mult)`` and Keras'
     ``CosineDecayRestarts`` are given that first length. A restart at b is in force at t = b.
 
+    >>> run = Horizon(total_steps=90, steps_per_epoch=10)
+    >>> CosineRestarts(cycles=2, length_factor=2).factor([0, 15, 30, 60, 90], run).round(4).tolist()
+    [1.0, 0.5, 1.0, 0.5, 0.0]
+
     Args:
         cycles: n, at least 1; the shortest must be a step long.
         length_factor: m, above 0.
@@ -72,6 +76,10 @@ class Cyclic(Schedule):
     ``max_lr`` of torch's ``CyclicLR`` and `final` its ``base_lr/max_lr``. The amplitude a is 1 in ``triangular``,
     halves at each floor in ``triangular2``, and is γ^u in ``exp_range``: there torch counts from the start of the run,
     which makes its peaks γ^W times as high, and bends the first way up.
+
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> Cyclic(up="10%", down="10%", final=0.1).factor([0, 5, 10, 20], run).round(4).tolist()
+    [1.0, 0.55, 0.1, 1.0]
 
     Args:
         up: length of a way up.

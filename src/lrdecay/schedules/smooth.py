@@ -19,6 +19,10 @@ class Exponential(Schedule):
     at each epoch after the tenth with ``per="1ep" hold="10ep" sample_every="1ep"``. torch's ``ExponentialLR(gamma)`` is
     λ = −ln γ; Keras' and optax' ``decay_rate`` likewise, per ``decay_steps``.
 
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> Exponential(rate=0.1, per="1ep").factor([0, 10, 20], run).round(4).tolist()
+    [1.0, 0.9048, 0.8187]
+
     Args:
         rate: λ, at least 0.
         per: the duration that λ is counted in.
@@ -39,6 +43,9 @@ class Exponential(Schedule):
 @dataclass(frozen=True, kw_only=True)
 class InverseTime(Schedule):
     """Inverse time decay: shape = 1/(1 + r·u/per); Keras' ``InverseTimeDecay``, with `sample_every` its staircase.
+
+    >>> InverseTime(rate=1, per="1ep").factor([0, 10, 30], Horizon(total_steps=100, steps_per_epoch=10)).tolist()
+    [1.0, 0.5, 0.25]
 
     Args:
         rate: r, at least 0.
@@ -64,6 +71,10 @@ class InverseSqrt(Schedule):
     With s equal to the warm-up and no hold it is √(W/t), the schedule of arXiv 1706.03762 ("Noam") as a ratio of its
     peak d^(−½)·W^(−½), its step numbers counting from 1 and ours from 0. transformers' ``get_inverse_sqrt_schedule``.
 
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> InverseSqrt(warmup="10%", timescale="10%").factor([5, 10, 40, 90], run).round(4).tolist()
+    [0.5, 1.0, 0.5, 0.3333]
+
     Args:
         timescale: s, longer than 0.
     """
@@ -85,6 +96,10 @@ class Power(Schedule):
 
     Given by the step s = c^(1/−b) at which it leaves its peak, so that c·t^b = (t/s)^b. The paper counts tokens, of
     which a step has a fixed number, and ends with a cool-down from the power law's last value to 0.
+
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> Power(peak_until="10%", exponent=-0.5).factor([0, 10, 40], run).tolist()
+    [1.0, 1.0, 0.5]
 
     Args:
         peak_until: s, longer than 0, not before the end of warm-up and hold.
@@ -118,6 +133,10 @@ class Polynomial(Schedule):
     power = k = 1 is linear to zero (arXiv 1905.04753, 2502.15938); k: k-decay, arXiv 2004.05909. torch's
     ``PolynomialLR``, Keras' ``PolynomialDecay``, timm's ``PolyLRScheduler``.
 
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> Polynomial(power=2).factor([0, 50, 100], run).tolist()
+    [1.0, 0.25, 0.0]
+
     Args:
         power: above 0.
         k: above 0; above 1 the rate stays high for longer and falls faster at the end.
@@ -144,6 +163,9 @@ class Cosine(Schedule):
     its end, this stays at the floor. With warm-up and momentum it is one-cycle, arXiv 1708.07120: torch's
     ``OneCycleLR(total_steps=T + 1, pct_start=(W + 1)/(T + 1))``, whose peak is one step before the share given.
 
+    >>> Cosine(warmup="20%").factor([0, 10, 20, 60, 100], Horizon(total_steps=100, steps_per_epoch=10)).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+
     Args:
         k: above 0; above 1 the rate stays high for longer and falls faster at the end.
         power: above 0.
@@ -168,6 +190,9 @@ class Tanh(Schedule):
 
     shape = (tanh u − tanh x)/(tanh u − tanh l) with x = l(1 − p) + u·p. The paper's, and timm's, ½(1 − tanh x) starts a
     little below 1 and ends at ½(1 − tanh u), 0.0025 with u = 3; here both ends are exact.
+
+    >>> Tanh().factor([0, 50, 100], Horizon(total_steps=100, steps_per_epoch=10)).round(4).tolist()
+    [1.0, 0.9525, 0.0]
 
     Args:
         lower: l, below `upper`; −6 in the paper.
@@ -194,7 +219,11 @@ class Tanh(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Rex(Schedule):
-    """Reflected exponential: shape = (1 − p)/(1 − p/2), p = u/D, arXiv 2107.04197."""
+    """Reflected exponential: shape = (1 − p)/(1 − p/2), p = u/D, arXiv 2107.04197.
+
+    >>> Rex().factor([0, 50, 100], Horizon(total_steps=100, steps_per_epoch=10)).round(4).tolist()
+    [1.0, 0.6667, 0.0]
+    """
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         p = _progress(u, decay_steps)

@@ -15,6 +15,9 @@ class Constant(Schedule):
 
     With a warm-up and a `cooldown` it is WSD (warm-up, stable, decay; arXiv 2404.06395, 2405.18392), and by other names
     the trapezoid, knee (arXiv 2003.03977) and flat-then-cosine (fastai's ``fit_flat_cos``) schedules.
+
+    >>> Constant(cooldown="50%").factor([0, 50, 75, 100], Horizon(total_steps=100, steps_per_epoch=10)).tolist()
+    [1.0, 1.0, 0.5, 0.0]
     """
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
@@ -27,6 +30,9 @@ class Step(Schedule):
 
     The article's η = η₀·γ^⌊epoch/d⌋ and, with ``every="30ep"``, torch's ``StepLR(step_size=30)``
     stepped once an epoch.
+
+    >>> Step(every="3ep", gamma=0.5).factor([0, 29, 30, 60], Horizon(total_steps=100, steps_per_epoch=10)).tolist()
+    [1.0, 1.0, 0.5, 0.25]
 
     Args:
         every: d, the duration between drops.

@@ -22,6 +22,10 @@ class MultiStep(Schedule):
     A milestone b is in force at t = b, as in torch's ``MultiStepLR`` and optax' ``piecewise_constant_schedule``; Keras'
     ``PiecewiseConstantDecay`` changes at b + 1, timm's ``MultiStepLRScheduler`` at b − 1.
 
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> MultiStep(milestones=["5ep", "80%"], gamma=0.5).factor([49, 50, 80], run).tolist()
+    [1.0, 0.5, 0.25]
+
     Args:
         milestones: durations from the start of the run (not of the decay), rising, after warm-up and hold and
             before the cool-down and the end.
@@ -57,6 +61,10 @@ class Piecewise(Schedule):
     As optax' ``piecewise_interpolate_schedule`` and ``piecewise_constant_schedule``, whose scales are multiplied up;
     here each point gives the factor itself (without a `final`). It starts at 1, unless the first point stands at the
     very start, and keeps the last factor to the end. Keras' ``PiecewiseConstantDecay`` jumps one step later.
+
+    >>> run = Horizon(total_steps=100, steps_per_epoch=10)
+    >>> Piecewise(points=[["50%", 0.5], ["100%", 0.0]]).factor([0, 25, 50, 75, 100], run).tolist()
+    [1.0, 0.75, 0.5, 0.25, 0.0]
 
     Args:
         points: (duration, factor) pairs; the durations from the start of the run (not of the decay), rising, not

@@ -1,0 +1,44 @@
+"""What of Hydra and OmegaConf is used beyond their public interface is still there."""
+
+import argparse
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from support.programs import ROOT
+
+from lrdecay.config import hydra_internals
+from lrdecay.config.resolvers import register_resolvers
+
+
+@pytest.mark.parametrize("flag", ["--multirun", "--multi", "-m"])
+def test_hydras_parser_of_flags(flag):
+    given = hydra_internals.parse_flags([flag, "--config-dir=x", "a=1"])
+    assert isinstance(given, argparse.Namespace)
+    assert (given.multirun, given.config_dir, given.cfg, given.info) == (True, "x", None, None)
+
+
+def test_hydras_callbacks_can_be_none():
+    assert hydra_internals.no_callbacks().callbacks == []
+
+
+def test_hydras_loader_shows_the_file_of_a_choice():
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        compose("config")
+        found = hydra_internals.file_of_choice("schedule", "cosine")
+        assert found.config._target_ == "lrdecay.schedules.Cosine"
+        assert [default.path for default in found.defaults_list if not default.is_override()]
+        assert hydra_internals.file_of_choice("schedule", "nonsense") is None
+
+
+def test_omegaconfs_nodes_know_their_text_and_key():
+    seen = []
+
+    def note(*, _node_):
+        seen.append((hydra_internals.text_of(_node_), hydra_internals.key_of(_node_)))
+        return 1
+
+    OmegaConf.register_new_resolver("note_node", note, replace=True)
+    assert OmegaConf.create({"a": {"b": "${note_node:}"}}).a.b == 1
+    assert seen[-1] == ("${note_node:}", "b")

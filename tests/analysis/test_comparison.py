@@ -169,7 +169,7 @@ class TestComparison:
         row = comparison.row(comparison.groups[0], "diverged")
         assert (row["mean"], row["n"]) == (pytest.approx(2 / 3), 3)
         assert "step: 1 of 4 diverged, and have no part in its numbers" in comparison.notes
-        assert "step: 1 of 4 had a loss that was not finite, and went on" in comparison.notes
+        assert "step: 1 of 4 had a loss that was not finite, and continued" in comparison.notes
 
     def test_all_failed(self):
         runs = [a_run(schedule, seed, status="failed") for schedule in ("constant", "cosine") for seed in (1, 2)]

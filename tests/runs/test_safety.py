@@ -67,7 +67,7 @@ def test_a_malicious_checkpoint(kind, run):
     else:
         torch.save(checkpoint, path, _use_new_zipfile_serialization="zip" in kind)
     for text in refused(run):
-        assert "last.ckpt: damaged, or no checkpoint of this package; nothing in it was executed" in text
+        assert "last.ckpt: damaged, or not a checkpoint of this package; nothing in it was executed" in text
 
 
 CONFIGURATIONS = {

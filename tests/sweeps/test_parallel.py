@@ -14,7 +14,7 @@ import torch
 from support.programs import ROOT
 
 from lrdecay.records.record import read
-from lrdecay.sweeps.parallel import shares, visible_gpus
+from lrdecay.sweeps.shares import shares, visible_gpus
 
 PARALLEL = "hydra/launcher=parallel"
 

@@ -200,7 +200,7 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
         elif lost := sum(run.outcome.status == "diverged" for run in g.runs):
             notes.append(f"{g.label}: {lost} of {len(g.runs)} diverged, and have no part in its numbers")
         if went_on := sum(run.progress.divergence is not None for run in g.completed):
-            notes.append(f"{g.label}: {went_on} of {len(g.runs)} had a loss that was not finite, and went on")
+            notes.append(f"{g.label}: {went_on} of {len(g.runs)} had a loss that was not finite, and continued")
         notes += _pairing(g, baselines.get(g.label, g))
         twice = [of for of, count in Counter(map(seed, g.completed)).items() if count > 1]
         if twice:
@@ -224,7 +224,7 @@ def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]
 
 
 def _cut_short(group: Group) -> list[str]:
-    """What has to be said of runs that did not come to the end that was planned."""
+    """What has to be said of runs that did not reach the end that was planned."""
     if not group.cut_short:
         return []
     runs = listed([f"seed {seed(run)} {run.cut_short}" for run in group.cut_short], most=4)

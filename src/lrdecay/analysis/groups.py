@@ -31,7 +31,7 @@ class Group:
         label: what sets it apart from the groups it is compared with.
         data: the data set that was used.
         runs: the records, failed ones too.
-        cut_short_count: whether completed runs that did not come to their planned end count too.
+        cut_short_count: whether completed runs that did not reach their planned end count too.
         differs: the same as values by key: of a configuration group, its choice.
         tuned: the keys that were chosen for it by validation, with their values.
     """
@@ -51,7 +51,7 @@ class Group:
 
     @property
     def completed(self) -> list[Record]:
-        """Those that came to the end that was planned, or, if those count too, to another."""
+        """Those that reached the end that was planned, or, if those count too, to another."""
         return [run for run in self.runs if run.outcome.status == "completed" and (self.cut_short_count or run.whole)]
 
     @property
@@ -61,7 +61,7 @@ class Group:
 
     @property
     def diverged(self) -> list[Record]:
-        """Those that diverged, whether or not they went on."""
+        """Those that diverged, whether or not they continued."""
         return [run for run in self.runs if run.outcome.status == "diverged" or run.progress.divergence is not None]
 
     @property
@@ -126,7 +126,7 @@ def group_records(records: Iterable[Record], cut_short: bool = False) -> dict[st
 
     Args:
         records: the runs.
-        cut_short: whether completed runs that did not come to their planned end count too. They do, where a data set
+        cut_short: whether completed runs that did not reach their planned end count too. They do, where a data set
             has no others.
     """
     records = list(records)

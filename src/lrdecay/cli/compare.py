@@ -45,7 +45,7 @@ def main(conf: Path) -> None:
     parser.add_argument(
         "--cut-short",
         action="store_true",
-        help="average runs that did not come to their planned end with those that did",
+        help="average runs that did not reach their planned end with those that did",
     )
     arguments = parser.parse_intermixed_args()
     check_formats(arguments.format, arguments.columns)

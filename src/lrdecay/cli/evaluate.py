@@ -41,7 +41,7 @@ def main(conf: Path) -> None:
     arguments = parser.parse_args()
     records = [read_record(folder) for folder in arguments.runs if folder.is_dir() or not folder.exists()]
     if not records:
-        raise ConfigError(f"{arguments.runs[0]}: no folder of a run")
+        raise ConfigError(f"{arguments.runs[0]}: not the folder of a run")
 
     from lrdecay.runs import evaluation  # torch: not for --help
 

@@ -33,7 +33,7 @@ def job(config: DictConfig) -> float:
     try:
         return run(config)
     except Exception as error:
-        # The sweep goes on, and tells at its end what the record has; what it has not is said here.
+        # The sweep continues, and tells at its end what the record has; what it has not is said here.
         if not getattr(error, "recorded", False):
             print(f"error: {one_line(error)}", file=sys.stderr)
         return math.nan

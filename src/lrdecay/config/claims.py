@@ -78,4 +78,4 @@ def _check(statement: Statement, where: str) -> None:
     if (statement.baseline is None) == bool(statement.parts) or bool(statement.parts) == bool(statement.crossing):
         raise ConfigError(f"{where}: must have parts and their baseline, or crossing")
     if statement.range_over and (statement.tuned_over or statement.crossing):
-        raise ConfigError(f"{where}.range_over={statement.range_over}: must be without tuned_over and crossing")
+        raise ConfigError(f"{where}.range_over={statement.range_over}: cannot be combined with tuned_over or crossing")

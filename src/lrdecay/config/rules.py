@@ -120,9 +120,9 @@ def _one_of(*allowed: Any) -> tuple[Callable[[Any], bool], str]:
 TIMES = ("days", "seconds", "microseconds", "milliseconds", "minutes", "hours", "weeks")
 ABSENT = object()
 LENGTH = (lambda value: _at_least(1)(value) or value == -1, "an integer, at least 1, or -1 for no limit")
-LIMIT = (_or_null(_is_limit), "an integer of at least 0, a part in [0, 1], or null")
+LIMIT = (_or_null(_is_limit), "an integer of at least 0, a fraction in [0, 1], or null")
 COUNT = (_or_null(_at_least(1)), "an integer, at least 1, or null")
-INTERVAL = "a part of an epoch in (0, 1], a number of batches, a time such as 00:00:10:00, or null"
+INTERVAL = "a fraction of an epoch in (0, 1], a number of batches, a time such as 00:00:10:00, or null"
 PROFILER = "simple, advanced, pytorch, a class, or null"
 TRUTH = (_is_bool, "true or false")
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (

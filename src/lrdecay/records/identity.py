@@ -108,7 +108,7 @@ def result_hash(config: Mapping[str, Any], data: str | None, resumed: Sequence[M
     Args:
         config: the run's.
         data: the data set that was used.
-        resumed: see `Record`; going on exactly where a run stopped leaves its result as it is.
+        resumed: see `Record`; resuming exactly where a run stopped leaves its result as it is.
     """
     modes = [row for row in resumed if "mode" in row]
     text = json.dumps(determining(config) | {"data": data, "resumed": modes}, sort_keys=True, default=str)

@@ -25,7 +25,7 @@ def _from_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_2(values: dict[str, Any]) -> dict[str, Any]:
-    """Schema 2 did not know its code, could not go on, and stopped at a divergence."""
+    """Schema 2 did not know its code, could not resume, and stopped at a divergence."""
     config = values["config"] | {"on_divergence": "stop", "resume": None, "resume_mode": None}
     for name, key, value in (("data", "shift", 0), ("model", "dropout", 0.0)):
         node = config.get(name)

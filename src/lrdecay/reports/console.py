@@ -33,13 +33,13 @@ def relative(path: Path) -> str:
 
 
 def result(record: Record) -> str:
-    """What a completed run came to."""
+    """The result of a completed run."""
     keys = ("test/acc", "val/acc", "val/loss")
     return " · ".join(f"{key} {METRICS[key].text(record.outcome.final.get(key))}" for key in keys)
 
 
 def ended(record: Record) -> str:
-    """What a completed run came to, where and in which time."""
+    """The result of a completed run, where it lies and how long it took."""
     seconds = format_seconds(record.progress.seconds)
     cut_short = f" · [bold]{escape(record.cut_short)}[/]" if record.cut_short else ""
     folder = escape(relative(record.directory))

@@ -44,7 +44,7 @@ def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
     Args:
         comparison: what it shows.
         headline: the verdict in a sentence.
-        intro: how it was come to.
+        intro: how it was reached.
         said: for each measure, what is said of which groups.
     """
     verdict = {"headline": headline, "intro": intro, "said": said, "notes": comparison.notes}
@@ -68,7 +68,7 @@ def _json(values: Any) -> str:
 
 
 def _short(value: Any) -> Any:
-    """Numbers with six digits, which no eye can tell from all of them; None for what is no number."""
+    """Numbers with six digits, which no eye can tell from all of them; None for what is not a number."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, float | np.floating):

@@ -42,7 +42,7 @@ def report(
     columns: Sequence[int] = (),
     cut_short: bool = False,
 ) -> list[Path]:
-    """Says what a comparison comes to, and writes a table of all data sets, and a page and figures for each.
+    """Says what a comparison shows, and writes a table of all data sets, and a page and figures for each.
 
     Args:
         records: the runs.

@@ -109,7 +109,7 @@ def find_attempt(record: Record, config: DictConfig, extends: bool) -> Attempt:
 
 
 def said_before(record: Record, metric: str, alone: bool) -> float:
-    """What the run came to before, which it would come to again."""
+    """The result that the run had before, and would have again."""
     if record.outcome.status == "diverged":
         raise DivergedError(f"{console.relative(record.directory)}: diverged: {record.outcome.error}")
     if alone:

@@ -37,7 +37,7 @@ LEFT_BEHIND = (
 def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Iterator[None]:
     """Leaves how the run ended in the record and the traceback in the log, and raises again.
 
-    A run that could not even go on keeps the record that it has.
+    A run that could not even be resumed keeps the record that it has.
 
     Args:
         recorder: of the run.

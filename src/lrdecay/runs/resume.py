@@ -28,7 +28,7 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
     if not path.is_dir():
         raise ConfigError(f"resume={folder}: no such folder")
     if not os.path.lexists(path / FILE):
-        raise ConfigError(f"resume={folder}: no run that got as far as its training: it has no {FILE}")
+        raise ConfigError(f"resume={folder}: no run there got as far as training: there is no {FILE}")
     links = [] if trust else [file for file in path.rglob("*") if file.is_symlink()]
     if links:
         raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
@@ -88,12 +88,12 @@ def read_record(folder: Path) -> Record:
     """The record of a run.
 
     Raises:
-        ConfigError: there is none that is whole.
+        ConfigError: there is no complete one.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder")
     if not os.path.lexists(folder / FILE):
-        raise ConfigError(f"{folder}: no folder of a run: it has no {FILE}")
+        raise ConfigError(f"{folder}: not the folder of a run: it has no {FILE}")
     try:
         return read(folder / FILE)
     except RecordError as error:

@@ -13,7 +13,7 @@ from lrdecay.text import shortened
 
 Unit = Literal["steps", "ep", "%"]
 
-ALLOWED = 'a number of steps (300), of epochs ("10ep") or a part of the run ("5%"), not negative'
+ALLOWED = 'a number of steps (300), of epochs ("10ep") or a percentage of the run ("5%"), not negative'
 _TEXT = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>ep|%|steps|)")
 
 
@@ -40,7 +40,7 @@ class Duration:
 
         Raises:
             BadValue: not a duration; among them a bare fraction (``0.1`` could be steps, epochs
-                or a part of the run), a negative one, and more than 100%.
+                or a fraction of the run), a negative one, and more than 100%.
         """
         if isinstance(given, Duration):
             return given

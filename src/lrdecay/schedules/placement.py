@@ -57,7 +57,7 @@ class Schedule(ABC):
     decay over.
 
     A curve goes from 1 at 0 to 0 at 1: ``linear`` 1 − q, ``cosine`` ½(1 + cos πq), ``sqrt`` 1 − √q, ``square`` 1 − q².
-    Cool-down is for a decay that has not come to the floor by itself: after a cosine it is a time at the floor.
+    Cool-down is for a decay that has not reached the floor by itself: after a cosine it is a time at the floor.
 
     Args:
         warmup: length W of the warm-up; T includes it.

@@ -62,11 +62,11 @@ class Scale(ABC):
         """Takes a new value of the metric, and changes `value` if it is time."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold for the scale to go on: plain values by name."""
+        """What a checkpoint must hold for the scale to continue: plain values by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.init}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` gave."""
+        """Continues from what `state` gave."""
         for name in self.state():
             setattr(self, name, state[name])
 
@@ -125,7 +125,7 @@ class Greedy(Scale):
         warmup: readings after a rise that do not count, at least 0.
         window: the mean of the last so many readings is judged, at least 1.
         maximum: ceiling of the scale, at least 1.
-        reset_after: when the scale would have fallen below `minimum` so many times, all starts anew; at least 1.
+        reset_after: when the scale would have fallen below `minimum` so many times, everything is reset; at least 1.
     """
 
     factor: float = 0.95

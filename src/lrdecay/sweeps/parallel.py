@@ -1,21 +1,18 @@
 """``hydra/launcher=parallel``: the jobs of a sweep side by side on this machine.
 
 Each job is a process of its own, forked from one that has imported everything but computed nothing. So it starts at
-once and leaves nothing behind for the next, and when it is killed the others go on.
+once and leaves nothing behind for the next, and when it is killed the others continue.
 
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
 import contextlib
-import io
-import logging
 import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,13 +23,15 @@ from typing import Any
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.config import hydra_internals
 from lrdecay.errors import ConfigError, is_integer
+from lrdecay.sweeps.shares import Share, cores, shares, visible_gpus
+from lrdecay.sweeps.worker import work
 from lrdecay.training import progress
 from lrdecay.training.stopping import Interrupted, Stop
 
@@ -44,19 +43,6 @@ IMPORTED_ONCE = [
     "torch.utils.tensorboard",
     "sklearn.datasets",
 ]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one of the processes that run at a time has of the machine."""
-
-    threads: int
-    gpu: str | None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        gpu = {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
-        return {"OMP_NUM_THREADS": str(self.threads), **gpu}
 
 
 @dataclass
@@ -170,7 +156,7 @@ class ParallelLauncher(Launcher):
         call = cloudpickle.dumps((Singleton.get_state(), self.task, config, context))
         receiver, sender = multiprocessing.Pipe(duplex=False)
         _start_forkserver()
-        process = multiprocessing.get_context("forkserver").Process(target=_work, args=(sender, call, share, draw))
+        process = multiprocessing.get_context("forkserver").Process(target=work, args=(sender, call, share, draw))
         process.start()
         sender.close()  # so that the pipe ends when the process does
         return Job(number, config, share, process, receiver)
@@ -180,7 +166,7 @@ class ParallelLauncher(Launcher):
         self.context.callbacks.on_job_end(config=job.config, job_return=job.result)
         if job.result.status == JobStatus.COMPLETED:
             return job.result
-        # The sweep goes on, as it does after an exception, and tells at its end.
+        # The sweep continues, as it does after an exception, and tells at its end.
         return JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
 
 
@@ -192,27 +178,6 @@ def _start_forkserver() -> None:
         multiprocessing.forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def visible_gpus() -> list[str]:
-    """The GPUs that CUDA programs may use, without starting CUDA in this process."""
-    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [gpu for gpu in named.split(",") if gpu.strip() not in ("", "-1")]
-    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def shares(processes: int, threads: int | None, gpus: Sequence[str]) -> list[Share]:
-    """What each of the processes gets that run at a time.
-
-    However few jobs there are, so that a job has the same threads, and the same result, in every sweep.
-    """
-    threads = threads or max(cores() // processes, 1)
-    return [Share(threads, gpus[number % len(gpus)] if gpus else None) for number in range(processes)]
 
 
 def _receive(job: Job, bars: Any) -> bool:
@@ -258,76 +223,3 @@ def _interrupt(jobs: Sequence[Job]) -> None:
     except Interrupted:
         for job in jobs:
             job.process.kill()
-
-
-class _Sender:
-    """A job's end of the pipe, for all its threads."""
-
-    def __init__(self, messages: Connection) -> None:
-        self._messages = messages
-        self._lock = threading.Lock()
-
-    def send(self, kind: str, content: Any) -> None:
-        # If nobody listens any more, the launcher is gone, and the job is told so by a signal.
-        with self._lock, contextlib.suppress(OSError):
-            self._messages.send((kind, content))
-
-
-class _Text(io.TextIOBase):
-    """stdout or stderr of a job: its whole lines are sent to where the progress is drawn."""
-
-    def __init__(self, sender: _Sender, kind: str) -> None:
-        self._sender, self._kind, self._line = sender, kind, ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        whole, newline, self._line = (self._line + text).rpartition("\n")
-        if newline:
-            self._sender.send(self._kind, whole + newline)
-        return len(text)
-
-    def flush(self) -> None:
-        """Sends the line so far; a process does so at its end."""
-        if self._line:
-            self._sender.send(self._kind, self._line)
-            self._line = ""
-
-
-class _Drawn(_Text):
-    """stdout of a job whose progress is drawn too; see `lrdecay.training.progress.display`."""
-
-    def progress(self, values: dict[str, Any]) -> None:
-        self._sender.send("progress", values)
-
-
-def _work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
-    """A job, in its process."""
-    # Ctrl-C reaches the launcher, which passes it on once.
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Thread(target=_end_with_launcher, daemon=True).start()
-    sender = _Sender(messages)
-    sender.send("ready", None)
-    sys.stdout, sys.stderr = _Drawn(sender, "stdout") if draw else _Text(sender, "stdout"), _Text(sender, "stderr")
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        # They were imported before logging was set up, and print on their own then.
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
-    import torch
-
-    os.environ |= share.environment
-    torch.set_num_threads(share.threads)
-    state, task, config, context = cloudpickle.loads(call)
-    setup_globals()
-    Singleton.set_state(state)
-    result = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-    sender.send("result", cloudpickle.dumps(result))
-
-
-def _end_with_launcher() -> None:
-    launcher = multiprocessing.parent_process()
-    assert launcher is not None
-    launcher.join()
-    os.kill(os.getpid(), signal.SIGINT)

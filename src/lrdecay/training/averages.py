@@ -12,7 +12,7 @@ from lrdecay.adapters.torch import is_schedule_free
 class Averages:
     """The weights of a schedule-free optimizer, arXiv 2405.15682: it trains some, and means their average to be used.
 
-    Training goes on from the same weights to the last bit, however often the average is looked at. With any other
+    Training continues from the same weights to the last bit, however often the average is looked at. With any other
     optimizer nothing happens.
     """
 

@@ -181,7 +181,7 @@ class Hyperparameters(Callback):
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                if not trainer.ckpt_path:  # a run that goes on has it
+                if not trainer.ckpt_path:  # a resumed run has it
                     logger.experiment.add_custom_scalars(self.LAYOUT)
                 logger.hparams.update(self.values)  # for the hparams.yaml that it writes
             elif not isinstance(logger, CSVLogger):

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without executing anything, and such that a run can go on exactly."""
+"""Checkpoints: written whole or not at all, read without executing anything, and enough to resume a run exactly."""
 
 import os
 import time
@@ -53,9 +53,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             intact = parts.testzip() is None and min(part.header_offset for part in parts.infolist()) == 0
         checkpoint = torch.load(path, map_location="cpu", weights_only=True) if intact else None
     except Exception as error:  # torch raises nearly any kind at a file of another kind
-        raise ConfigError(f"{path}: damaged, or no checkpoint of this package; nothing in it was executed") from error
+        raise ConfigError(
+            f"{path}: damaged, or not a checkpoint of this package; nothing in it was executed"
+        ) from error
     if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("lrdecay"), dict)):
-        raise ConfigError(f"{path}: damaged, or no checkpoint of this package")
+        raise ConfigError(f"{path}: damaged, or not a checkpoint of this package")
     if (version := checkpoint["lrdecay"].get("version")) != CHECKPOINT_VERSION:
         raise ConfigError(f"{path}: a checkpoint of version {version}, where {CHECKPOINT_VERSION} is read")
     try:

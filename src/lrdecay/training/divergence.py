@@ -1,4 +1,4 @@
-"""Losses that are no longer finite: noticed, recorded, and the end of the run unless it is to go on."""
+"""Losses that are no longer finite: noticed, recorded, and the end of the run unless it is to continue."""
 
 import logging
 import math

@@ -50,7 +50,7 @@ def forget_the_end(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:
 def reopen_epoch(checkpoint: dict[str, Any], accumulated: int) -> None:
     """Makes of a checkpoint of a run that ended within an epoch one that was written within it.
 
-    Lightning closes the epoch, and would begin the next: the batches that it had not come to would be left out.
+    Lightning closes the epoch, and would begin the next: the batches that it had not reached would be left out.
 
     Args:
         checkpoint: changed in its place.

@@ -1,4 +1,4 @@
-"""The logs of a run's folder, ``metrics.csv`` and TensorBoard's: they can go on where a checkpoint was written."""
+"""The logs of a run's folder, ``metrics.csv`` and TensorBoard's: continued from where a checkpoint was written."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ EVENT_FILES = "events.out.tfevents.*"
 
 
 class CSVLogger(pl_loggers.CSVLogger):
-    """Lightning's, which would delete the ``metrics.csv`` that is there; this one goes on with it."""
+    """Lightning's, which would delete the ``metrics.csv`` that is there; this one appends to it."""
 
     @property
     @rank_zero_experiment

@@ -35,7 +35,7 @@ class Classifier(pl.LightningModule):
         make_optimizer: parameters to optimizer; each group's own rate is η₀.
         schedule: multiplies it at every step, or a scheduler of torch's.
         scale: multiplies it too, following a metric.
-        on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` goes on.
+        on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` does not.
         monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
     """
 

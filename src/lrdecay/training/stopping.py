@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 PATIENCE = 8.0
-"""Seconds that a training has to come to its next step, before it is stopped within one."""
+"""Seconds that a training has to reach its next step, before it is stopped within one."""
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

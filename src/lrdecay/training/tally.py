@@ -43,11 +43,11 @@ class Tally:
         return reduce(all_sums).cpu().numpy().astype(np.float64)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold to go on; batches stay aside, since another order of sums has other digits."""
+        """What a checkpoint must hold to continue; batches stay aside, since another order of sums has other digits."""
         return {"aside": list(self._aside), "sums": self._sums, "count": self._count}
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Goes on from what `state` gave."""
+        """Continues from what `state` gave."""
         self._aside = [(logits.to(device), labels.to(device)) for logits, labels in state["aside"]]
         self._sums = None if state["sums"] is None else state["sums"].to(device)
         self._count = state["count"]

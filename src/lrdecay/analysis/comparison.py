@@ -77,6 +77,9 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
             candidates = [groups[0]]
             notes.append(f"{why} of a constant rate: the baseline is {groups[0].label}; --baseline names another")
     settings = {g.label: {k: repr(v) for k, v in settings_of(g.runs[0]).items() if k not in g.tuned} for g in groups}
+    # Where several groups are candidates (a constant rate at each of five values, say), each other group is compared
+    # with the one that has its own values: a key in which the candidates differ must match, but only if the group has
+    # that key at all. A cosine has no warm-up curve of its own to match against a schedule-free optimizer's.
     apart = varied_keys(candidates, settings)
     baselines = {}
     for g in groups:

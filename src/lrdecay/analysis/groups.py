@@ -173,8 +173,10 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
             raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
     metric = monitored(groups)
     alike = buckets(groups, keys)
+    # Chosen by validation, never by test: what is then said of the test set was not selected for.
     bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
     chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
+    # What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten.
     left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
     lost = sum(run.outcome.status != "completed" for run in left)
     notes = [
@@ -257,10 +259,12 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     Args:
         without: keys that do not count.
     """
-    firsts = [g.runs[0] for g in groups]
+    firsts = [g.runs[0] for g in groups]  # the others of a group differ in their seed only
     settings = [{key: value for key, value in settings_of(run).items() if key not in without} for run in firsts]
     choices = [name for name in LABELLED_CHOICES if len({run.plan.choices.get(name) for run in firsts}) > 1]
     keys = sorted({key for own in settings for key in own})
+    # A key of the schedule distinguishes only groups with the same schedule: that "step" has γ and "cosine" has not
+    # says no more than their names.
     values: dict[Any, set[str]] = {}
     for record, own in zip(firsts, settings, strict=True):
         for key in keys:

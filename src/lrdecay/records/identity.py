@@ -71,7 +71,7 @@ def has_effect(key: str) -> bool:
 
 def determining(config: Mapping[str, Any]) -> dict[str, Any]:
     """The flat configuration without what has no effect on the result, or says no more than its absence would."""
-    config = renamed(dict(config))
+    config = renamed(dict(config))  # a run of version 0.1 is the same run under the names of now
     data = config.get("data")
     sizes = model_sizes(data.get("_target_") if isinstance(data, Mapping) else None)
     return {

@@ -62,6 +62,8 @@ class Attempt:
             if checkpoint is None:
                 record.progress.epochs, record.progress.rates, record.progress.epoch_seconds = [], [], []
                 recorder.count_from(0.0)
+        # From here on the record on disk is this attempt's. Until here nothing was changed: an attempt that is refused,
+        # for a value or for a checkpoint that cannot be read, leaves the run as it was.
         outcome = record.outcome
         outcome.status, outcome.error, outcome.traceback, outcome.ended_by = "running", None, None, None
         recorder.underway = True
@@ -93,6 +95,8 @@ def find_attempt(record: Record, config: DictConfig, extends: bool) -> Attempt:
     except RecordError as error:
         log.warning("%s: the run starts from the beginning", error)
         return Attempt(record)
+    # Compared by what determines the result, not by the whole configuration: another logger or progress bar is no
+    # different run.
     plain: Any = OmegaConf.to_container(config, resolve=True)
     changed = differences(determining(earlier.plan.config), determining(plain))
     if others := [change for change in changed if not (extends and decides_the_end(change))]:

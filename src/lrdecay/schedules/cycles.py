@@ -52,7 +52,7 @@ class CosineRestarts(Schedule):
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         if not decay_steps:
             return np.ones_like(u)
-        bounds = self._bounds(decay_steps)
+        bounds = self._bounds(decay_steps)  # as floats: a cycle need not be a whole number of steps long
         # The end of the last cycle belongs to it, so that the floor is reached. A bound may be rounded upwards.
         cycle = np.searchsorted(bounds[1:-1] - 1e-6, u, side="right")
         p = (u - bounds[cycle]) / (bounds[cycle + 1] - bounds[cycle])
@@ -110,6 +110,8 @@ class Cyclic(Schedule):
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         down, up = self._length("down", horizon), self._length("up", horizon)
         period = down + up
+        # The remainder in whole numbers: u % period of two floats misses the turn of a cycle by a step now and then,
+        # and a peak would come a step late.
         scaled = whole(u, period) * period.denominator
         into = (scaled % period.numerator / period.denominator).astype(np.float64)
         falling = into <= float(down)
@@ -117,6 +119,8 @@ class Cyclic(Schedule):
         if self.mode == "triangular":
             return triangle
         if self.mode == "triangular2":
+            # Each floor halves what follows: within cycle i the way down still has the height of i, the way up has
+            # half.
             halved: Array = triangle * 0.5 ** (periods(u, period) + ~falling)
             return halved
         return triangle * self.gamma**u

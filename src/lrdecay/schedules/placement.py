@@ -245,6 +245,7 @@ class Placed:
     def _height(self, step: ArrayLike) -> tuple[NDArray[np.bool_], Array]:
         """Whether the step is in the warm-up, and how high the rate stands between its ends there: 1 is the peak."""
         schedule, phases = self.schedule, self.phases
+        # Clamped before it is sampled, so that past the end the last sample holds instead of the floor.
         # A scalar goes through as an array of one: numpy's own scalars differ from its arrays in the last bit.
         t = self._sampled(np.clip(np.atleast_1d(np.asarray(step, dtype=np.int64)), 0, self.horizon.total_steps))
         u = np.clip(t - phases.start, 0, phases.decay).astype(np.float64)

@@ -126,14 +126,24 @@ def describe(schedule: Schedule | TorchSchedule) -> Any:
 
 def is_schedule(described: Any, schedule: Schedule | TorchSchedule) -> bool:
     """Whether `describe` gave that of this schedule; version 0.1 wrote its ``repr``, with every field that it knew."""
+    if isinstance(described, str) and described == repr(schedule):
+        return True
     if isinstance(described, str) and isinstance(schedule, Schedule):
-        call = ast.parse(described, mode="eval").body
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-            return False
-        fields = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-        described = {"class": call.func.id}
-        described |= {key: repr(value) for key, value in fields.items() if value != _default(schedule, key)}
+        described = _parsed(described, schedule)
     return bool(described == describe(schedule))
+
+
+def _parsed(text: str, schedule: Schedule) -> dict[str, str] | None:
+    """A ``repr`` as `describe` would have given it; ``None`` for one that holds more than plain values."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            return None
+        fields = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (ValueError, SyntaxError):
+        return None
+    changed = {key: repr(value) for key, value in fields.items() if value != _default(schedule, key)}
+    return {"class": call.func.id, **changed}
 
 
 def _default(schedule: Schedule, key: str) -> Any:

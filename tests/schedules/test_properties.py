@@ -84,7 +84,7 @@ TO_THE_FLOOR = (Polynomial, Cosine, CosineRestarts, Tanh, Rex)
 horizons = st.builds(Horizon, st.one_of(st.integers(1, 300), st.just(10**9)), st.integers(1, 1000))
 schedules = st.one_of([st.builds(cls, **shape, **PLACEMENT) for cls, shape in SHAPES.items()])
 any_run = given(schedules, horizons, st.data())
-thorough = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def fitting(schedule: Schedule, horizon: Horizon) -> bool:

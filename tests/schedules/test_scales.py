@@ -7,7 +7,7 @@ import torch
 from lrdecay.errors import BadValue
 from lrdecay.schedules import Greedy, Plateau, Scale
 
-DRAWS = 200
+DRAWS = 40
 
 
 def curve(rng: random.Random) -> list[float]:

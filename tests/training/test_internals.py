@@ -15,17 +15,9 @@ from lrdecay.training.loggers import _Appended
 
 
 class Tiny(pl.LightningModule):
-    """Notes what Lightning does to it."""
-
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
-        self.names_set: set[str] = set()
-
-    def __setattr__(self, name, value):
-        if "names_set" in self.__dict__:
-            self.names_set.add(name)
-        super().__setattr__(name, value)
 
     def training_step(self, batch, batch_idx):
         return self.layer(batch).sum()
@@ -52,19 +44,6 @@ def trained(tmp_path_factory):
     )
     trainer.fit(module, torch.utils.data.DataLoader(torch.ones(3, 1)))
     return trainer, module, looks
-
-
-def test_lightning_sets_the_name_of_the_hook_on_the_module(trained):
-    _, module, _ = trained
-    assert internals.SET_EVERY_HOOK in module.names_set
-
-
-def test_lightning_has_a_step_that_can_be_replaced(trained):
-    trainer, _, _ = trained
-    step = trainer.fit_loop.epoch_loop.automatic_optimization
-    assert isinstance(step, internals.AutomaticOptimization)
-    assert list(inspect.signature(step.run).parameters) == ["optimizer", "batch_idx", "kwargs"]
-    assert callable(step.optim_progress.optimizer.step.increment_ready)
 
 
 def test_lightnings_fetcher_draws_from_loaders(trained):

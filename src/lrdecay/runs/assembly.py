@@ -17,8 +17,8 @@ from lrdecay.records.record import Plan
 from lrdecay.training.callbacks import Hyperparameters
 from lrdecay.training.checkpoints import AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.training.conflicts import refuse_conflicts
-from lrdecay.training.lean import NoProfiler
 from lrdecay.training.module import Classifier
+from lrdecay.training.profilers import NoProfiler
 
 
 def data_set_name(data: pl.LightningDataModule) -> str:

@@ -30,7 +30,6 @@ from lrdecay.runs.resume import own_configuration, require_longer
 from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
 from lrdecay.training.ending import ended_by
-from lrdecay.training.lean import make_lean
 from lrdecay.training.models import parameter_count
 from lrdecay.training.module import Classifier
 from lrdecay.training.process import prepare_process
@@ -130,7 +129,6 @@ def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt
 
     keeper = RecordKeeper(recorder, stop, announce) if announces else RecordKeeper(recorder, stop)
     trainer = make_trainer(parts, record.plan, record.directory, keeper)
-    make_lean(trainer)
     if attempt.first and trainer.is_global_zero:
         recorder.write()
     module = make_module(parts, trainer.strategy.root_device)

@@ -7,19 +7,7 @@ pre-releases, so that a name that goes away is news before a release of ours bre
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
 from torch.optim import Optimizer
-
-AutomaticOptimization = _AutomaticOptimization
-"""A training step; `lrdecay.training.lean` has a shorter one. Lightning has no hook in its place."""
-
-SET_EVERY_HOOK = "_current_fx_name"
-"""An attribute that Lightning sets on the module around every hook."""
-
-
-def replace_step(trainer: pl.Trainer, step: _AutomaticOptimization) -> None:
-    """Has the trainer take another training step than Lightning's."""
-    trainer.fit_loop.epoch_loop.automatic_optimization = step
 
 
 def fetcher(trainer: pl.Trainer) -> Any:

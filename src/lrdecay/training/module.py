@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lrdecay.adapters.torch import Rates, TorchSchedule, momentum_of, scheduler_errors
 from lrdecay.errors import within
 from lrdecay.schedules import Horizon, Scale, Schedule
-from lrdecay.training import internals, requirements
+from lrdecay.training import requirements
 from lrdecay.training.averages import Averages
 from lrdecay.training.conflicts import check_undisturbed
 from lrdecay.training.journal import Journal
@@ -81,12 +81,6 @@ class Classifier(pl.LightningModule):
         accumulated = self.trainer.accumulate_grad_batches
         self._configured = settings["scheduler"], len(optimizer.param_groups), accumulated
         return {"optimizer": optimizer, "lr_scheduler": settings}
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == internals.SET_EVERY_HOOK:  # forty times a step, and torch's way is slow
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -1,12 +1,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from support import programs
 
 from lrdecay.metrics import deviation, means
-from lrdecay.schedules import Cosine, Exponential, MultiStep
-from lrdecay.training.checkpoints import read_checkpoint
-from lrdecay.training.resumption import describe, is_schedule
 from lrdecay.training.tally import Tally
 
 CPU = torch.device("cpu")
@@ -68,53 +64,3 @@ class TestTally:
             assert read(tally)[1::2] == [600, 600]
         finally:
             torch.set_default_dtype(before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "what",
-    [
-        ["schedule=cosine"],
-        ["trainer.accumulate_grad_batches=4"],
-        ["trainer.precision=bf16-mixed", "model.dropout=0.2"],
-        ["optimizer=schedule_free_adamw"],
-        ["schedule=onecycle", "optimizer=momentum"],
-    ],
-    ids=" ".join,
-)
-def test_the_shorter_step_computes_what_lightning_does(what, tmp_path):
-    weights = []
-    arguments = ["data=digits", "model=mlp", "trainer.max_epochs=2", *what]
-    for more in ([], ["+callbacks.notices._target_=support.callbacks.Notices"]):
-        folder = tmp_path / str(len(more))
-        folder.mkdir()
-        done = programs.run("train.py", *arguments, *more, cwd=folder)
-        assert done.process.exitcode == 0, done.text
-        (path,) = folder.rglob("last.ckpt")
-        weights.append(read_checkpoint(path)["state_dict"])
-    short, long = weights
-    assert all(torch.equal(short[key], long[key]) for key in long)
-
-
-class TestWhetherItIsTheSameSchedule:
-    """As in a checkpoint, which has the fields that differ from their defaults, or the ``repr`` of version 0.1."""
-
-    @pytest.mark.parametrize("schedule", [Cosine(warmup="5%"), MultiStep(milestones=[3, "50%"], momentum=[0.8, 0.9])])
-    def test_it_is(self, schedule):
-        assert is_schedule(describe(schedule), schedule)
-        assert is_schedule(repr(schedule), schedule)
-
-    @pytest.mark.parametrize("other", [Cosine(), Cosine(warmup="6%"), Exponential(warmup="5%")])
-    def test_it_is_not(self, other):
-        assert not is_schedule(describe(Cosine(warmup="5%")), other)
-        assert not is_schedule(repr(Cosine(warmup="5%")), other)
-
-    def test_a_field_that_is_added_later_with_a_default_changes_nothing(self):
-        before = repr(Cosine(warmup="5%")).replace("k=1.0, ", "")
-        assert "k=" not in before
-        assert is_schedule(before, Cosine(warmup="5%"))
-        assert not is_schedule(before, Cosine(warmup="5%", k=2))
-
-    @pytest.mark.parametrize("text", ["Cosine(warmup=object at 0x7f)", "Cosine(warmup=f(1))", "3", "(", ""])
-    def test_what_is_no_schedule(self, text):
-        assert not is_schedule(text, Cosine())

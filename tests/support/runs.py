@@ -88,7 +88,7 @@ def assert_same(run: Path, reference: Path) -> None:
 
 
 def assert_continuous(run: Path) -> None:
-    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     steps = [int(row["step"]) for row in rows if row["train/loss"]]
     assert steps == sorted(set(steps))
     logged = [entry for entry in scalars(run) if entry[1] != "epoch"]  # beside the others, train/… and val/…

@@ -12,6 +12,12 @@ def shortened(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:100]}… ({len(text)} characters)"
 
 
+def brief(value: object) -> str:
+    """The value on one line that leaves room for others."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
+
+
 def listed(names: Sequence[str], most: int = 12) -> str:
     """The names, separated by commas; of many, the first and how many more there are."""
     rest = len(names) - most

@@ -3,7 +3,8 @@ import pytest
 from support.records import a_run, at_rate, grid, groups_of
 
 from lrdecay.analysis.comparison import compare_groups
-from lrdecay.analysis.groups import group_records, tune
+from lrdecay.analysis.groups import group_records
+from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 

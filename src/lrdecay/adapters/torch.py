@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from lrdecay.errors import BadValue, require
+from lrdecay.metrics import MONITORED
 from lrdecay.schedules import Horizon, Scale, Schedule
 
 
@@ -139,7 +140,7 @@ class TorchSchedule:
     def __post_init__(self) -> None:
         require(self.interval in ("step", "epoch"), "interval", self.interval, "step or epoch")
         allowed = "val/loss, val/acc or null"
-        require(self.monitor in ("val/loss", "val/acc", None), "monitor", self.monitor, allowed)
+        require(self.monitor in (*MONITORED, None), "monitor", self.monitor, allowed)
 
     def rates(self, rate: float, horizon: Horizon) -> np.ndarray:
         """The rate at each step of a run that begins with `rate`, found by stepping the scheduler without training.

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from lrdecay.analysis.groups import Group, group_records, matching, seed, settings_of, tune, varied_keys
+from lrdecay.analysis.groups import Group, group_records, matching, seed, settings_of, varied_keys
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.analysis.measures import MEASURES, Targets
+from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
+from lrdecay.metrics import MONITORED
 from lrdecay.records.record import Record
 from lrdecay.text import listed, plural
 
@@ -156,7 +158,7 @@ def baseline_targets(baseline: Group | None) -> Targets:
     """What the others are to reach: the baseline's mean final validation accuracy and loss."""
     if baseline is None or not baseline.completed:
         return {}
-    targets = {metric: estimate(baseline.final(metric)).mean for metric in ("val/acc", "val/loss")}
+    targets = {metric: estimate(baseline.final(metric)).mean for metric in MONITORED}
     return targets | {"epochs": len(baseline.epochs)}
 
 

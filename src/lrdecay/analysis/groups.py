@@ -1,7 +1,6 @@
 """Records to groups: runs that differ only in their seed are one."""
 
 import itertools
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +12,10 @@ import numpy as np
 
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import MEASURES, Targets, number
-from lrdecay.errors import ConfigError, is_integer
-from lrdecay.metrics import METRICS, MONITORED
+from lrdecay.errors import is_integer
 from lrdecay.records.identity import determining
 from lrdecay.records.record import Record, RecordError, find, read
-from lrdecay.text import listed, shortened
+from lrdecay.text import brief, shortened
 
 LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
 SYMBOLS = {"gamma": "γ"}
@@ -153,68 +151,6 @@ def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
     return list(found.values())
 
 
-def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
-    """Of the groups that differ in these keys only, the one that validates best.
-
-    Best is the mean over seeds of what the first run monitored, val/acc or val/loss, of the final weights. A group with
-    a run that did not complete comes after those without.
-
-    Returns:
-        The chosen, and what has to be said of the others, and of a best value that is the lowest or highest tried.
-
-    Raises:
-        ConfigError: a key does not vary.
-    """
-    settings = {g.label: settings_of(g.runs[0]) for g in groups}
-    varied = varied_keys(groups, settings)
-    for key in keys:
-        if key not in varied:
-            among = ", ".join(varied) or "there is none"
-            raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
-    metric = monitored(groups)
-    alike = buckets(groups, keys)
-    # Chosen by validation, never by test: what is then said of the test set was not selected for.
-    bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
-    chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
-    # What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten.
-    left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
-    lost = sum(run.outcome.status != "completed" for run in left)
-    notes = [
-        f"each group at its best {', '.join(keys)} by {metric}; the {len(left)} runs at other values, "
-        f"of which {lost} did not complete, are left out"
-    ]
-    named = rename(chosen, without=keys)
-    for key in keys:
-        tried = [[settings[g.label].get(key) for g in same] for same in alike]
-        notes += _at_ends(key, list(zip(named, tried, strict=True)))
-    return named, notes
-
-
-def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:
-    """A line for the groups whose value of the key is the lowest of those tried, and one for the highest."""
-    ends: dict[str, list[str]] = {"lowest": [], "highest": []}
-    for g, several in tried:
-        numbers = [value for value in several if isinstance(value, int | float)]
-        if len(set(numbers)) > 1 and g.tuned[key] in (min(numbers), max(numbers)):
-            end = "lowest" if g.tuned[key] == min(numbers) else "highest"
-            ends[end].append(f"{g.label} ({_line(g.tuned[key])})")
-    return [f"best at the {end} {key} that was tried: {listed(at, most=24)}" for end, at in ends.items() if at]
-
-
-def monitored(groups: Sequence[Group]) -> str:
-    """The metric by which the first run was told to judge: val/acc or val/loss."""
-    metric = groups[0].runs[0].plan.config.get("metric")
-    return metric if metric in MONITORED else MONITORED[0]
-
-
-def validates(group: Group, metric: str) -> tuple[bool, float]:
-    """A key to sort groups by: how well they validate."""
-    values, whole = group.final(metric), len(group.completed) == len(group.runs)
-    if not values.size or not np.isfinite(values).all():
-        return whole, -math.inf
-    return whole, float(values.mean() if METRICS[metric].better == "higher" else -values.mean())
-
-
 def matching(groups: Sequence[Group], name: str) -> list[Group]:
     """The group of that label, or else those whose labels have all of its words."""
     words = _plain(name).split()
@@ -288,17 +224,11 @@ def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str 
 
 def _label(differs: Mapping[str, Any]) -> str:
     # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
-    chosen = [_line(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
-    keys = [f"{_short(key)}={_line(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
+    chosen = [brief(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
+    keys = [f"{_short(key)}={brief(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
     return " ".join([*dict.fromkeys(chosen), *keys])
-
-
-def _line(value: Any) -> str:
-    """The value on one line that leaves room for others."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:40]}… ({len(text)} characters)"
 
 
 def _short(key: str) -> str:
     name = key.split(".")[-1]
-    return SYMBOLS.get(name, _line(name))
+    return SYMBOLS.get(name, brief(name))

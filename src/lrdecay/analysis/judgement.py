@@ -10,9 +10,10 @@ import numpy as np
 
 from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation
 from lrdecay.analysis.comparison import baseline_targets
-from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting, tune, validates
+from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL, Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.tuning import tune, validates
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lrdecay.analysis.comparison import Comparison, compare_records
-from lrdecay.analysis.groups import Group, monitored, validates
+from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.tuning import monitored, validates
 from lrdecay.errors import ConfigError
 from lrdecay.records.files import write_atomically
 from lrdecay.records.record import Record
@@ -48,7 +49,7 @@ def report(
         records: the runs.
         output: the folder for the files.
         baseline: see `lrdecay.analysis.comparison.find_baselines`.
-        tuned_over: see `lrdecay.analysis.groups.tune`.
+        tuned_over: see `lrdecay.analysis.tuning.tune`.
         formats: of the figures, among `FORMATS`.
         columns: widths of a paper, 1 or 2, for which figures are drawn too.
         cut_short: see `lrdecay.analysis.groups.group_records`.

@@ -18,6 +18,13 @@ def test_hydras_parser_of_flags(flag):
     assert (given.multirun, given.config_dir, given.cfg, given.info) == (True, "x", None, None)
 
 
+def test_hydras_launcher_of_jobs_in_one_process_has_its_name():
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+    assert config.hydra.launcher._target_ == hydra_internals.IN_ONE_PROCESS
+
+
 def test_hydras_callbacks_can_be_none():
     assert hydra_internals.no_callbacks().callbacks == []
 

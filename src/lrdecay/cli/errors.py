@@ -9,23 +9,13 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.errors import HydraException
-from omegaconf.errors import (
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lrdecay.cli.output import keep_printing
-from lrdecay.config.messages import one_line, refusal
+from lrdecay.config.messages import full_errors, one_line, refusal
 from lrdecay.errors import BadValue, ConfigError, DivergedError
 from lrdecay.training.stopping import Interrupted
-
-
-def full_errors() -> bool:
-    """Whether the user asked for tracebacks.
-
-    Kept in a variable of our own, since Hydra's is set below and the processes of a distributed run inherit it.
-    """
-    return os.environ.setdefault("LRDECAY_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 
+IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+"""The launcher whose jobs share a process."""
+
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's flags of a command line, however they are abbreviated; what it does not know is left out."""

@@ -1,6 +1,7 @@
 """Errors of Hydra and OmegaConf as one line."""
 
 import itertools
+import os
 
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import (
@@ -12,6 +13,14 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from lrdecay.errors import ConfigError
+
+
+def full_errors() -> bool:
+    """Whether the user asked for tracebacks.
+
+    Kept in a variable of our own, since ours sets Hydra's, and the processes of a distributed run inherit it.
+    """
+    return os.environ.setdefault("LRDECAY_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
 
 
 def one_line(error: BaseException) -> str:

@@ -156,9 +156,8 @@ def require_longer(config: DictConfig, record: Record) -> None:
         return  # which is refused when it is built
     lengths = [epochs * record.plan.steps_per_epoch, steps]
     total = min((length for length in lengths if length > 0), default=0)
-    done = (
-        record.plan.total_steps if record.outcome.ended_by is None else record.progress.steps or 0
-    )  # of one that was cut short, any end
+    # A run that was cut short may be extended to its own end.
+    done = record.plan.total_steps if record.outcome.ended_by is None else record.progress.steps or 0
     if total < done + (record.outcome.status == "completed"):
         raise ConfigError(
             f"resume_mode=extend: must be longer than the run's {done} steps, and "

@@ -123,11 +123,13 @@ def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt
     record.plan.data = name
 
     def announce(trainer: pl.Trainer) -> None:
+        if not announces:
+            return
         console.say(console.summary(config, record, trainer))
         if trainer.global_step:
             console.say(f"resumes after step {trainer.global_step:,} of {record.plan.total_steps:,}")
 
-    keeper = RecordKeeper(recorder, stop, announce) if announces else RecordKeeper(recorder, stop)
+    keeper = RecordKeeper(recorder, stop, announce)
     trainer = make_trainer(parts, record.plan, record.directory, keeper)
     if attempt.first and trainer.is_global_zero:
         recorder.write()

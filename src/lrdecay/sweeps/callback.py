@@ -17,8 +17,9 @@ from hydra.errors import ConfigCompositionException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from lrdecay.config.messages import lacking_key, one_line
-from lrdecay.config.overrides import expand, job_name, key_of, varied
+from lrdecay.config import hydra_internals
+from lrdecay.config.messages import full_errors, lacking_key, one_line
+from lrdecay.config.overrides import expand, key_of, varied
 from lrdecay.config.rules import check_present
 from lrdecay.errors import ConfigError
 from lrdecay.records.locks import free, locked
@@ -27,9 +28,6 @@ from lrdecay.sweeps.folders import built_from, claim, claim_sweep, is_new_run, j
 
 if TYPE_CHECKING:
     from lrdecay.records.record import Record
-
-IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-"""The launcher whose jobs share a process."""
 
 
 class Sweep(Callback):
@@ -51,11 +49,11 @@ class Sweep(Callback):
         """Claims a folder for the run; refuses a configuration of which something is missing before it is made."""
         with _exiting():
             check_present(config)
-            of_ours = str(OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]).startswith("${run_dir:")  # type: ignore
+            if is_new_run(config) and not OmegaConf.is_interpolation(config.hydra.run, "dir"):
+                return  # hydra.run.dir was given, and is used as it is
             folder = config.hydra.run.dir
-            if of_ours:
-                with read_write(config), open_dict(config):
-                    config.hydra.run.dir = claim(folder) if is_new_run(config) else folder
+            with read_write(config), open_dict(config):
+                config.hydra.run.dir = claim(folder) if is_new_run(config) else folder
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Settles for all jobs the sweep's folder and the keys that do not vary, and says what comes."""
@@ -103,8 +101,7 @@ class Sweep(Callback):
         if not self.total:
             return
         folder = Path(config.hydra.runtime.output_dir).name
-        fixed = config.hydra.job.config.override_dirname.exclude_keys
-        name = job_name(config.hydra.job.num, config.hydra.overrides.task, fixed, built_from(config))
+        name = job_dir(_root_=config)
         if changed := self.earlier.changed(name, config) if folder not in self.earlier.records else []:
             message = f"{name} already contains a different run, so this one is {folder}: {'; '.join(changed)}"
             print(f"warning: {message}", file=sys.stderr)
@@ -144,7 +141,7 @@ class Sweep(Callback):
         """The comparison."""
         try:
             self._report(Path(config.hydra.sweep.dir))
-        except Exception:
+        except Exception:  # of any kind, or Hydra would make a warning of it; where it was, and then what it leaves
             traceback.print_exc()
             sys.exit("error: the runs are recorded, but comparing them failed")
         if self.completed < self.total:
@@ -204,6 +201,8 @@ def _exiting() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if full_errors():
+            traceback.print_exc()
         sys.exit(f"error: {one_line(error)}")
 
 
@@ -231,7 +230,7 @@ def _check_jobs(jobs: Sequence[Sequence[str]], fixed: Sequence[str], config: Dic
             "and resume_mode=weights starts new runs from the weights of one"
         )
     tuned = sorted({word for job in jobs for word in job if key_of(word) == "process.tune"})
-    if len(tuned) > 1 and config.hydra.launcher._target_ == IN_ONE_PROCESS:
+    if len(tuned) > 1 and config.hydra.launcher._target_ == hydra_internals.IN_ONE_PROCESS:
         raise ConfigError(
             f"{' and '.join(tuned)}: must be the same for all runs of one process; "
             "hydra/launcher=parallel gives each a process"

@@ -81,9 +81,7 @@ class RecordKeeper(Callback):
         announce: called when the first step is about to be taken, and not before: an error is to stand alone.
     """
 
-    def __init__(
-        self, recorder: Recorder, stop: Stop, announce: Callable[[pl.Trainer], None] = lambda trainer: None
-    ) -> None:
+    def __init__(self, recorder: Recorder, stop: Stop, announce: Callable[[pl.Trainer], None]) -> None:
         self.recorder = recorder
         self.stop = stop
         self.announce = announce
@@ -109,7 +107,7 @@ class RecordKeeper(Callback):
             return  # gradients that are being accumulated are in no checkpoint
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
-                callback.save_within_epoch(trainer, pl_module)
+                callback.save_before_end(trainer, pl_module)
         self.stop.obey()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -122,21 +122,13 @@ class Checkpoints(Checkpoint):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # The best first: were this the last moment, the steps before would be done again, and both be written.
-        names = [BEST] if self._improved(trainer, pl_module) else []  # by a validation within the epoch
         # Gradients that are being accumulated are not kept.
-        if self._due(trainer) and batch_idx % trainer.accumulate_grad_batches == 0:
-            names.append(LAST)
-        if names:
-            self._save(trainer, between_epochs=False, names=names)
+        due = self._due(trainer) and batch_idx % trainer.accumulate_grad_batches == 0
+        self._save_within_epoch(trainer, pl_module, last=due)
 
-    def save_within_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def save_before_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes what is not written yet between two steps of an epoch, since the run is about to end there."""
-        names = [BEST] if self._improved(trainer, pl_module) else []
-        if trainer.global_step != self._saved_step:
-            names.append(LAST)
-        if names:
-            self._save(trainer, between_epochs=False, names=names)
+        self._save_within_epoch(trainer, pl_module, last=trainer.global_step != self._saved_step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The final weights can be the best, and be measured only when the training has ended."""
@@ -170,6 +162,13 @@ class Checkpoints(Checkpoint):
             return False
         due = time.monotonic() - self._saved_time >= 60 * self.every_minutes
         return trainer.strategy.broadcast(due) if trainer.world_size > 1 else due  # each has a clock of its own
+
+    def _save_within_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule, last: bool) -> None:
+        # The best first: were this the last moment, the steps before would be done again, and both be written.
+        names = [BEST] if self._improved(trainer, pl_module) else []  # by a validation within the epoch
+        names += [LAST] if last else []
+        if names:
+            self._save(trainer, between_epochs=False, names=names)
 
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == self._saved_step and self._between_epochs:

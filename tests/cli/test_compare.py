@@ -166,15 +166,13 @@ def test_a_seed_that_is_none_is_named(grid, tmp_path, seed):
     assert "11 runs" in done.stdout
 
 
-@pytest.mark.parametrize("number", [10**400, 1e999])
-def test_numbers_beyond_all_bounds_are_refused(grid, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "what"), [(10**400, ": final[...]: number out of range"), (1e999, " (Infinity is not JSON)")]
+)
+def test_numbers_beyond_all_bounds_are_refused(grid, tmp_path, number, what):
     edit(grid / "001_constant_seed-1/record.json", final={"test/acc": number})
     done = compare("grid", cwd=tmp_path)
-    assert done.stderr.startswith("error: grid/001_constant_seed-1/record.json: not a complete record")
-    assert (
-        "$['test/acc']" in done.stderr or "$[...]" in done.stderr or "Infinity" in done.stderr or "final" in done.stderr
-    )
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == f"error: grid/001_constant_seed-1/record.json: not a complete record{what}\n"
 
 
 def test_completed_runs_without_one_finite_number(tmp_path):

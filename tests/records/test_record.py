@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.records import edit
 
 from lrdecay.records.files import write_atomically
 from lrdecay.records.identity import result_hash
@@ -108,3 +109,22 @@ def test_finds_each_record_once(tmp_path):
         (tmp_path / name).mkdir()
         write(a_record(tmp_path / name))
     assert find([tmp_path, tmp_path / "a"]) == [tmp_path / "a/record.json", tmp_path / "b/record.json"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("status", "dancing", "status: invalid enum value 'dancing'"),
+        ("epochs", [{"epoch": "x"}], "epochs[0][...]: expected a number or null, got a text"),
+        ("seconds", True, "seconds: expected a number, got bool"),
+        ("rates", [[1]], "rates[0]: expected a list of length 2, got 1"),
+        ("sizes", {"train": 1.5}, "sizes[...]: expected an integer, got a number"),
+        ("config", 3, "config: expected a mapping, got an integer"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(tmp_path, field, value, message):
+    write(a_record(tmp_path))
+    edit(tmp_path / "record.json", **{field: value})
+    with pytest.raises(RecordError) as refused:
+        read(tmp_path / "record.json")
+    assert str(refused.value).startswith(f"{tmp_path}/record.json: not a complete record: {message}")

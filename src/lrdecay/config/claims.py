@@ -1,6 +1,5 @@
 """Reads claims from ``conf/experiment/claims``."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,6 +11,7 @@ from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import MEASURES
 from lrdecay.config.compose import compose_all
 from lrdecay.errors import ConfigError
+from lrdecay.records.validation import mismatch
 
 
 def claim_names(conf: Path) -> list[str]:
@@ -53,16 +53,9 @@ def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
     )
 
 
-WORDS = {"array": "a list", "object": "a mapping", "str": "a text", "float": "a number", "int": "a number"}
-
-
 def _readable(error: msgspec.ValidationError) -> str:
-    """``.parts[0].measures: expected a list, got a text``: the key first, then what is wrong with it."""
-    what, _, path = str(error).partition(" - at `$")
-    what = re.sub(r"^Object (contains |is )?", "", what).replace("`", "").replace(" | ", " or ")
-    what = re.sub(r"\b(array|object|str|float|int)\b", lambda kind: WORDS[kind[0]], what)
-    text = f"{path.rstrip('`')}: {what[0].lower()}{what[1:]}"
-    return f"{text}: must be one of {', '.join(get_args(Expectation))}" if path.endswith(".expect`") else text
+    text = mismatch(error)
+    return f"{text}: must be one of {', '.join(get_args(Expectation))}" if ".expect: invalid enum" in text else text
 
 
 def _check(statement: Statement, where: str) -> None:

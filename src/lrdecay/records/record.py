@@ -21,6 +21,7 @@ from lrdecay.records.files import write_atomically
 from lrdecay.records.identity import result_hash
 from lrdecay.records.provenance import provenance
 from lrdecay.records.upgrades import upgraded
+from lrdecay.records.validation import mismatch
 
 SCHEMA = 4
 DIGESTED_SINCE = 3
@@ -212,7 +213,7 @@ def read(path: Path) -> Record:
             for name, kind in PARTS.items()
         }
     except msgspec.ValidationError as error:
-        raise RecordError(f"{path}: not a complete record: {error}") from error
+        raise RecordError(f"{path}: not a complete record: {mismatch(error)[1:]}") from error
     return Record(path.parent, **parts)
 
 

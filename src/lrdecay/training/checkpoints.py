@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from lrdecay.errors import ConfigError, is_integer, is_number, require
 from lrdecay.metrics import MONITORED
 from lrdecay.records.files import sync_folder, write_atomically
+from lrdecay.records.validation import mismatch
 from lrdecay.training import internals
 from lrdecay.training.loggers import position
 from lrdecay.training.module import CHECKPOINT_VERSION, Classifier
@@ -63,7 +64,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         msgspec.convert(checkpoint, Content)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: an incomplete checkpoint: {error}") from error
+        raise ConfigError(f"{path}: an incomplete checkpoint{mismatch(error)}") from error
     return checkpoint
 
 

@@ -188,6 +188,14 @@ def test_which_is_best_depends_on_the_length(effects, word):
     assert judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects)).word == word
 
 
+def test_a_metric_that_nobody_knows_is_not_judged_by():
+    """Records may come from anybody."""
+    records = of_lengths({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02})
+    for run in records:
+        run.plan.config["metric"] = "f1"
+    assert judge(claim(crossing="trainer.max_epochs"), records).word == "supported"
+
+
 def test_one_seed_shows_no_crossing():
     records = of_lengths({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, seeds=1)
     assert judge(claim(crossing="trainer.max_epochs"), records).word == "inconclusive"

@@ -13,7 +13,7 @@ from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL, Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure
-from lrdecay.analysis.tuning import tune, validates
+from lrdecay.analysis.tuning import monitored, tune, validates
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
@@ -204,7 +204,7 @@ def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list
     key = str(claim.crossing)
     shapes = _by_value(groups, key)
     values = sorted(next(iter(shapes.values())))
-    metric = str(groups[0].runs[0].plan.config.get("metric", "val/acc"))
+    metric = monitored(groups)
     ranked = {v: sorted(shapes, key=lambda name: validates(shapes[name][v], metric), reverse=True) for v in values}
     notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
 

@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from support.programs import ROOT
 
@@ -33,10 +34,11 @@ def test_hydras_loader_shows_the_file_of_a_choice():
     register_resolvers()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         compose("config")
-        found = hydra_internals.file_of_choice("schedule", "cosine")
+        loader = GlobalHydra.instance().config_loader()
+        found = hydra_internals.file_of_choice(loader, "schedule", "cosine")
         assert found.config._target_ == "lrdecay.schedules.Cosine"
         assert [default.path for default in found.defaults_list if not default.is_override()]
-        assert hydra_internals.file_of_choice("schedule", "nonsense") is None
+        assert hydra_internals.file_of_choice(loader, "schedule", "nonsense") is None
 
 
 def test_omegaconfs_nodes_know_their_text_and_key():

@@ -1,11 +1,13 @@
 """Sweeps that are stopped, repeated, extended, or started twice."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from support import programs
 from support.records import edit
 from support.runs import StoppedAt, assert_same
@@ -83,6 +85,18 @@ def test_more_jobs_and_other_ones(tmp_path):
     warning = "warning: 01_seed-1 already contains a different run, so this one is 01_seed-1-2: "
     assert warning + "optimizer.lr=0.01, which was 0.001" in other.text
     assert "digits: 7 runs in 3 groups" in other.text
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_jobs_keep_their_numbers_where_others_are_complete(launcher, tmp_path):
+    """``${hydra:job.num}`` may be in a configuration, and is to mean the same when the sweep is repeated."""
+    sweep(tmp_path, "seed=2")
+    more = sweep(tmp_path, "seed=1,2,3", *LAUNCHERS[launcher])
+    assert more.process.exitcode == 0, more.text
+    assert re.findall(r"^\[\d/3\] seed=\d$", more.text, re.MULTILINE) == ["[1/3] seed=1", "[3/3] seed=3"]
+    numbers = {OmegaConf.load(run / ".hydra/hydra.yaml").hydra.job.num for run in runs(tmp_path).values()}
+    assert numbers == {0, 2}
+    assert list(runs(tmp_path)) == ["01_constant", "01_seed-1", "03_seed-3"]
 
 
 def test_another_data_set_is_another_run(mnist_root, tmp_path):

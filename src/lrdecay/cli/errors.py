@@ -1,5 +1,7 @@
 """How a command line ends when something is wrong: one line on stderr, and a status that is not 0."""
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -28,6 +30,8 @@ def one_line_errors() -> Iterator[None]:
     # Hydra would print its own longer text and exit; with this set it raises instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     keep_printing()
+    # Python looks for garbage once more when it ends, through everything that was imported: a second, for nothing.
+    atexit.register(gc.freeze)
     # A log that cannot be written, on a full disk, is not the news: what fails for it is, and says so once.
     logging.raiseExceptions = full
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lrdecay.errors import ConfigError
+from lrdecay.imports import importing
 from lrdecay.records.record import Record
 from lrdecay.reports.console import relative
 from lrdecay.runs.resume import read_record
@@ -43,7 +44,8 @@ def main(conf: Path) -> None:
     if not records:
         raise ConfigError(f"{arguments.runs[0]}: not the folder of a run")
 
-    from lrdecay.runs import evaluation  # torch: not for --help
+    with importing():
+        from lrdecay.runs import evaluation  # torch: not for --help
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     different = 0

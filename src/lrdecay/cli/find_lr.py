@@ -16,6 +16,7 @@ from lrdecay.config.build import build
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
+from lrdecay.imports import importing
 from lrdecay.reports.console import figure_path, relative
 
 # One process, and nothing but training batches. (A range test in several processes would have to agree when to stop.)
@@ -52,12 +53,13 @@ def main(conf: Path) -> None:
         raise ConfigError("find_lr: one configuration at a time")
     ((_, config),) = configs
 
-    from lrdecay.records.files import write_atomically
-    from lrdecay.reports.figures import range_test_figure  # torch: not for --help
-    from lrdecay.runs.assembly import data_set_name, make_module
-    from lrdecay.training.process import prepare_process
-    from lrdecay.training.range_test import Probe, range_test, require_range
-    from lrdecay.training.warnings import without_expected_warnings
+    with importing():  # torch: not for --help
+        from lrdecay.records.files import write_atomically
+        from lrdecay.reports.figures import range_test_figure
+        from lrdecay.runs.assembly import data_set_name, make_module
+        from lrdecay.training.process import prepare_process
+        from lrdecay.training.range_test import Probe, range_test, require_range
+        from lrdecay.training.warnings import without_expected_warnings
 
     require_range(arguments.low, high, arguments.steps)
     parts = build(config)

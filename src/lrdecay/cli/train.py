@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from lrdecay.cli.errors import one_line_errors
 from lrdecay.config.messages import one_line
 from lrdecay.config.overrides import accepted
+from lrdecay.imports import importing
 from lrdecay.sweeps.folders import register_resolvers
 
 
@@ -25,7 +26,8 @@ def main(conf: Path) -> None:
 
 def job(config: DictConfig) -> float:
     """A run: the only one, or a job of a sweep."""
-    from lrdecay.runs.run import run  # torch: not for --help
+    with importing():
+        from lrdecay.runs.run import run  # torch: not for --help
 
     if HydraConfig.get().mode == RunMode.RUN:
         with one_line_errors():  # here, or Hydra would add a line of its own

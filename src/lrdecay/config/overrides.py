@@ -3,14 +3,16 @@
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
+import functools
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
@@ -46,7 +48,7 @@ def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tupl
         loader: finds the choices of ``key=glob(…)``.
 
     Raises:
-        HydraException: an argument is no override.
+        HydraException: an argument is no override, or has no value.
     """
     choices: dict[str, list[str]] = {}  # of a key that is given twice, the last
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
@@ -57,6 +59,8 @@ def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tupl
             choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             raise HydraException(f"{override.input_line}: must list its values, as in {key}=a,b,c")
+        if not choices[key]:
+            raise HydraException(f"{override.input_line}: must have at least one value")
     jobs = [list(job) for job in itertools.product(*choices.values())]
     common = set.intersection(*map(set, jobs))
     return jobs, sorted({key_of(override) for override in common})
@@ -94,21 +98,21 @@ def names(config: DictConfig, choices: Mapping[Any, Any]) -> dict[str, str]:
     choices = {str(group): str(choice) for group, choice in choices.items()}
     for group, choice in choices.items():
         target = OmegaConf.select(config, f"{group}._target_") if "/" not in group else None
-        if target is not None and target not in set(_targets(group, choice)):
+        if target is not None and target not in _targets(GlobalHydra.instance().config_loader(), group, choice):
             choices[group] = str(target).rpartition(".")[2]
     return choices
 
 
-def _targets(group: str, choice: str) -> Iterator[str]:
-    """The class that a choice's own file names, or those that it takes over from."""
-    found = hydra_internals.file_of_choice(group, choice)
+@functools.lru_cache(256)
+def _targets(loader: ConfigLoader, group: str, choice: str) -> frozenset[str]:
+    """The class that a choice's own file names, and those that it takes over from."""
+    found = hydra_internals.file_of_choice(loader, group, choice)
     if found is None:
-        return
-    if isinstance(found.config, DictConfig) and (target := found.config.get("_target_")):
-        yield target
-    for default in found.defaults_list or ():
-        if not default.is_override() and (path := getattr(default, "path", None)):
-            yield from _targets(group, path)
+        return frozenset()
+    target = found.config.get("_target_") if isinstance(found.config, DictConfig) else None
+    paths = [getattr(default, "path", None) for default in found.defaults_list or () if not default.is_override()]
+    own = {str(target)} if target else set()
+    return frozenset(own.union(*(_targets(loader, group, path) for path in paths if path)))
 
 
 def accepted(arguments: Sequence[str]) -> list[str]:
@@ -129,8 +133,8 @@ def flags(arguments: Sequence[str]) -> list[str]:
     return [f"{option}={value}" for option, value in options.items() if value is not None]
 
 
-def shell_word(key: str, value: str | Path) -> str:
-    """``key=value`` as a user can paste it: quoted for Hydra, and then for a shell, where either needs that."""
+def override(key: str, value: str | Path) -> str:
+    """``key=value`` as Hydra reads it: quoted, where the value would be taken for something else."""
     text = str(value)
     try:
         plain = OverridesParser.create().parse_override(f"{key}={text}").value() == text
@@ -138,4 +142,9 @@ def shell_word(key: str, value: str | Path) -> str:
         plain = False
     if not plain or "${" in text:
         text = QuotedString(text=text.replace("${", r"\${"), quote=Quote.single).with_quotes()
-    return shlex.quote(f"{key}={text}")
+    return f"{key}={text}"
+
+
+def shell_word(key: str, value: str | Path) -> str:
+    """``key=value`` as a user can paste it: quoted for Hydra, and then for a shell, where either needs that."""
+    return shlex.quote(override(key, value))

@@ -101,7 +101,7 @@ def built_from(config: DictConfig) -> dict[str, str]:
 
 
 def job_dir(*, _root_: DictConfig) -> str:
-    """The folder of a job within its sweep's, by its number and what varies; `Sweep` sees to earlier runs there."""
+    """The folder of a job within its sweep's, by its number and what varies; `Earlier` sees to other runs there."""
     job = _root_.hydra.job
     if OmegaConf.is_missing(job, "num"):  # where it is only shown
         return "<number>_<what varied>"

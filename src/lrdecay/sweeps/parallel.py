@@ -35,15 +35,6 @@ from lrdecay.sweeps.worker import work
 from lrdecay.training import progress
 from lrdecay.training.stopping import Interrupted, Stop
 
-# What a run imports, at its beginning or later.
-IMPORTED_ONCE = [
-    "lrdecay.runs.run",
-    "lrdecay.reports.figures",
-    "torch._dynamo",
-    "torch.utils.tensorboard",
-    "sklearn.datasets",
-]
-
 
 @dataclass
 class Job:
@@ -93,6 +84,10 @@ class ParallelLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs, and gives what they returned in their order."""
+        return self.launch_numbered(list(zip(count(initial_job_idx), job_overrides)))
+
+    def launch_numbered(self, jobs: Sequence[tuple[int, Sequence[str]]]) -> Sequence[JobReturn]:
+        """Runs jobs that are given with their numbers, and gives what they returned in their order."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         before = HydraConfig.instance().cfg
@@ -100,7 +95,7 @@ class ParallelLauncher(Launcher):
         bars = progress.display()
         with Stop().on_signals():
             try:
-                results = self._run(list(zip(count(initial_job_idx), job_overrides)), running, bars)
+                results = self._run(list(jobs), running, bars)
             except BaseException as error:
                 _interrupt(list(running.values()))
                 if isinstance(error, Interrupted):
@@ -146,9 +141,7 @@ class ParallelLauncher(Launcher):
         config = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
-        HydraConfig.instance().set_config(config)  # the folder is named from it
         with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.sweep.subdir = config.hydra.sweep.subdir  # the job's process must not look for it again
             config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute())
         HydraConfig.instance().set_config(config)
         self.context.callbacks.on_job_start(config=config, task_function=self.task)
@@ -172,7 +165,7 @@ class ParallelLauncher(Launcher):
 
 def _start_forkserver() -> None:
     """Starts the process that jobs are forked from, unless it runs. Ctrl-C is not for it."""
-    multiprocessing.forkserver.set_forkserver_preload(IMPORTED_ONCE)
+    multiprocessing.forkserver.set_forkserver_preload(["lrdecay.sweeps.preloaded"])
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         multiprocessing.forkserver.ensure_running()

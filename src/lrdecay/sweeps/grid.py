@@ -1,0 +1,175 @@
+"""``-m``: all combinations of the values that the command line lists, and the comparison at their end.
+
+Imported at every start of ``train.py``, so nothing heavy is imported here.
+"""
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+
+from lrdecay.config import hydra_internals
+from lrdecay.config.overrides import expand, key_of, override
+from lrdecay.errors import ConfigError, is_integer
+from lrdecay.records.locks import locked
+from lrdecay.sweeps.folders import claim_sweep
+
+if TYPE_CHECKING:
+    from lrdecay.config.variants import Variants
+    from lrdecay.records.record import Record
+    from lrdecay.sweeps.earlier import Earlier
+    from lrdecay.sweeps.plan import Job
+
+
+@runtime_checkable
+class NumberedLauncher(Protocol):
+    """A launcher that takes jobs whose numbers have gaps."""
+
+    def launch_numbered(self, jobs: Sequence[tuple[int, Sequence[str]]]) -> Any:
+        """Runs jobs, given with their numbers."""
+
+
+class Grid(Sweeper):
+    """Runs the jobs that are not complete yet, and compares all of them.
+
+    A job that fails does not stop the others, but the exit status says so.
+
+    Args:
+        params: values of the sweep beside those on the command line, by key, as it would have them.
+        max_batch_size: jobs that a launcher is given at a time; ``None`` for all.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
+        if max_batch_size is not None and not (is_integer(max_batch_size) and max_batch_size >= 1):
+            raise ConfigError(f"hydra.sweeper.max_batch_size={max_batch_size}: must be an integer, at least 1, or null")
+        self.params = params or {}
+        self.max_batch_size = max_batch_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.task, self.of_the_sweep = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Runs what is missing, and writes the comparison; ends the program with status 1 if a job did not complete.
+
+        Raises:
+            ConfigError: a job cannot be composed, and nothing was made or said.
+        """
+        from lrdecay.config.variants import Variants
+        from lrdecay.sweeps.earlier import Earlier
+        from lrdecay.sweeps.plan import plan
+
+        config, loader = self.of_the_sweep, self.context.config_loader
+        given = [f"{key}={value}" for key, value in self.params.items()]
+        combinations, fixed = expand([*given, *arguments], loader)
+        _check(combinations, config)
+        variants = Variants(loader)
+        jobs = plan(variants, config, combinations, fixed)
+        folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
+        with locked(folder):
+            earlier = Earlier(_read_earlier(folder))
+            earlier.assign(jobs)
+            with read_write(config), open_dict(config):
+                config.hydra.sweep.dir = str(folder)
+            self._launch(jobs, earlier, variants)
+            self._compare(jobs, folder)
+
+    def _launch(self, jobs: "Sequence[Job]", earlier: "Earlier", variants: "Variants") -> None:
+        from lrdecay.sweeps.announcements import Announcements
+
+        waiting = [job for job in jobs if not earlier.settled(job.folder)]
+        announcements = Announcements(jobs, len(waiting), self.context.callbacks)
+        print(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} → {self.of_the_sweep.hydra.sweep.dir}", flush=True)
+        for job in jobs:
+            if earlier.settled(job.folder):
+                announcements.complete(job, earlier.records[job.folder])
+            elif job.folder not in earlier.records and (changed := earlier.changed(job)):
+                new = f"{job.name} already contains a different run, so this one is {job.folder}"
+                print(f"warning: {new}: {'; '.join(changed)}", file=sys.stderr)
+        if not waiting:
+            return
+        context = HydraContext(variants, cast(Any, announcements))
+        launcher = Plugins.instance().instantiate_launcher(context, self.task, self.of_the_sweep)
+        folder = override("hydra.sweep.dir", self.of_the_sweep.hydra.sweep.dir)
+        numbered = [(job.number, [*job.overrides, folder, *job.naming]) for job in waiting]
+        size = self.max_batch_size or len(numbered)
+        for first in range(0, len(numbered), size):
+            launch(launcher, numbered[first : first + size])
+
+    def _compare(self, jobs: "Sequence[Job]", folder: Path) -> None:
+        from lrdecay.analysis.groups import load_records
+        from lrdecay.reports.console import relative
+        from lrdecay.reports.report import report
+
+        records, problems = load_records([folder])
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        for record in records:
+            if record.outcome.status != "completed":
+                print(f"{record.directory.name}: {record.outcome.status}: {record.outcome.error}", file=sys.stderr)
+        try:
+            files = report(records, folder)
+        except Exception:  # of any kind: where it was, and then what it leaves
+            traceback.print_exc()
+            sys.exit("error: the runs are recorded, but comparing them failed")
+        for file in files:
+            print(relative(file), flush=True)
+        completed = {record.directory.name for record in records if record.outcome.status == "completed"}
+        if failed := sum(job.folder not in completed for job in jobs):
+            sys.exit(f"error: {failed} of {len(jobs)} jobs did not complete")
+
+
+def launch(launcher: Launcher, jobs: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Launches jobs under their own numbers, which have gaps where jobs are complete: Hydra counts from the first."""
+    if isinstance(launcher, NumberedLauncher):
+        launcher.launch_numbered(jobs)
+        return
+    for _, following in groupby(enumerate(jobs), key=lambda pair: pair[1][0] - pair[0]):
+        numbers, overrides = zip(*(job for _, job in following), strict=True)
+        launcher.launch(list(overrides), initial_job_idx=numbers[0])
+
+
+def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:
+    """Refuses jobs that cannot be those of one sweep.
+
+    Raises:
+        ConfigError: they resume a run, or contradict each other.
+    """
+    if any(word.startswith("resume=") for job in jobs for word in job) and config.resume_mode != "weights":
+        raise ConfigError(
+            "resume: cannot be combined with -m; a sweep resumes when its command is repeated with the same name=, "
+            "and resume_mode=weights starts new runs from the weights of one"
+        )
+    tuned = sorted({word for job in jobs for word in job if key_of(word) == "process.tune"})
+    if len(tuned) > 1 and config.hydra.launcher._target_ == hydra_internals.IN_ONE_PROCESS:
+        raise ConfigError(
+            f"{' and '.join(tuned)}: must be the same for all runs of one process; "
+            "hydra/launcher=parallel gives each a process"
+        )
+
+
+def _read_earlier(folder: Path) -> "list[Record]":
+    """The runs that are there, with a warning for what cannot be used of them or is not of today's code."""
+    from lrdecay.analysis.groups import load_records
+    from lrdecay.records.provenance import code
+
+    if not any(folder.glob("*/record.json")):
+        return []
+    records, problems = load_records([folder])
+    for problem in problems:
+        print(f"warning: {problem}: that run starts from the beginning", file=sys.stderr)
+    others = [record for record in records if record.outcome.status == "completed" and record.plan.code != code()]
+    if others:
+        runs = f"{len(others)} completed run{'s' if len(others) != 1 else ''}"
+        print(f"warning: {folder} has {runs} from a different version of the code; they are kept", file=sys.stderr)
+    return records

@@ -104,6 +104,13 @@ def test_the_hash_tells_apart_what_changes_the_result_only():
     assert result_hash(CONFIG, "digits") != same
 
 
+def test_what_computes_dense_layers_changes_the_result():
+    plain = {"schedule": {"_target_": "step"}, "seed": 1}
+    with_it = [plain | {"process": {"dense": by}} for by in ("torch", "onednn")]
+    hashes = [result_hash(config, "digits") for config in (plain, *with_it)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_finds_each_record_once(tmp_path):
     for name in ("b", "a"):
         (tmp_path / name).mkdir()

@@ -62,6 +62,32 @@ def test_goes_on_bit_for_bit(case, tmp_path):
     assert [row["step"] for row in read(run / "record.json").progress.resumed][:2] == [step, 18]
 
 
+class OnAMachine:
+    """Where dense layers are faster by oneDNN, or not; stopped at a step, if there is one to stop at."""
+
+    def __init__(self, onednn: bool, step: int | None = None) -> None:
+        self.onednn, self.step = onednn, step
+
+    def __call__(self) -> None:
+        import lrdecay.machine
+
+        lrdecay.machine.multiplies_faster_by_onednn = lambda: self.onednn
+        if self.step is not None:
+            StoppedAt(self.step)()
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_on_another_machine_dense_layers_are_computed_as_before(onednn, tmp_path):
+    large = ["model.hidden=[256]", "trainer.max_epochs=1"]
+    reference, moved = tmp_path / "whole", tmp_path / "moved"
+    assert begin(reference, *large, prepare=OnAMachine(onednn)).wait() == 0
+    assert begin(moved, *large, prepare=OnAMachine(onednn, step=7)).wait() == 143
+    assert go_on(moved, prepare=OnAMachine(not onednn)).process.exitcode == 0
+    assert_same(the_run(moved), the_run(reference))
+    plan = read(the_run(moved) / "record.json").plan
+    assert plan.config["process"]["dense"] == ("onednn" if onednn else "torch")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("step", [0, 16, 17, 18, 53])
 def test_a_signal_at_any_step_loses_nothing(step, number, tmp_path):

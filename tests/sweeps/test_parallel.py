@@ -13,8 +13,9 @@ import pytest
 import torch
 from support.programs import ROOT
 
+from lrdecay.machine import visible_gpus
 from lrdecay.records.record import read
-from lrdecay.sweeps.shares import shares, visible_gpus
+from lrdecay.sweeps.shares import shares
 
 PARALLEL = "hydra/launcher=parallel"
 

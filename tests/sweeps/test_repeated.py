@@ -195,3 +195,28 @@ def test_sigterm_ends_a_parallel_sweep_with_its_jobs(tmp_path):
     assert program.wait() == 143
     assert time.monotonic() - began < 10
     assert [read(run / "record.json").outcome.status for run in runs(tmp_path).values()] == ["interrupted"] * 2
+
+
+class OnAMachine:
+    """Where dense layers are faster by oneDNN, or not."""
+
+    def __init__(self, onednn: bool) -> None:
+        self.onednn = onednn
+
+    def __call__(self) -> None:
+        import lrdecay.machine
+
+        lrdecay.machine.multiplies_faster_by_onednn = lambda: self.onednn
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_a_sweep_computes_dense_layers_as_it_began_on_whatever_machine(onednn, tmp_path):
+    sweep(tmp_path, "seed=1", prepare=OnAMachine(onednn))
+    more = sweep(tmp_path, "seed=1,2", prepare=OnAMachine(not onednn))
+    assert more.process.exitcode == 0, more.text
+    by = "onednn" if onednn else "torch"
+    assert f"process.dense={by}, as in the runs that are there\n2 jobs → " in more.text
+    assert more.text.count("already complete") == 1
+    assert {read(run / "record.json").plan.config["process"]["dense"] for run in runs(tmp_path).values()} == {by}
+    other = sweep(tmp_path, "seed=1,2", f"process.dense={'torch' if onednn else 'onednn'}")
+    assert "digits: 4 runs in 2 groups" in other.text

@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from lrdecay import machine
 from lrdecay.config import hydra_internals
 from lrdecay.metrics import METRICS
 
@@ -39,7 +40,20 @@ def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
+def faster_dense(*, _root_: DictConfig) -> str:
+    """What computes dense layers faster on this machine in a run under this configuration: ``torch`` or ``onednn``.
+
+    It follows from the processor, not from a timing, so it is the same at every run.
+    """
+    trainer: Any = _root_.get("trainer") or {}
+    accelerator, precision = trainer.get("accelerator", "auto"), str(trainer.get("precision"))
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not machine.visible_gpus())
+    single = precision in ("None", "32", "32-true")
+    return "onednn" if on_cpu and single and machine.multiplies_faster_by_onednn() else "torch"
+
+
 def register_resolvers() -> None:
     """What a configuration may call."""
+    OmegaConf.register_new_resolver("faster_dense", faster_dense, replace=True)
     OmegaConf.register_new_resolver("oc.env", env, replace=True)
     OmegaConf.register_new_resolver("better", better, replace=True)

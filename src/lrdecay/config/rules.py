@@ -162,6 +162,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.enable_model_summary", *TRUTH),
     ("process.tune", *TRUTH),
     ("process.threads", _or_null(_at_least(1)), "an integer, at least 1, or null for torch's choice"),
+    ("process.dense", *_one_of("torch", "onednn")),
     ("optimizer.lr", _is_positive, "a number above 0"),
     ("optimizer.fused", _or_null(_is_bool), "true, false or null"),
     ("optimizer.nesterov", *TRUTH),

@@ -17,6 +17,7 @@ from lrdecay.records.record import Plan
 from lrdecay.training.callbacks import Hyperparameters
 from lrdecay.training.checkpoints import AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.training.conflicts import refuse_conflicts
+from lrdecay.training.dense import compute_dense_layers
 from lrdecay.training.module import Classifier
 from lrdecay.training.profilers import NoProfiler
 
@@ -39,6 +40,7 @@ def make_module(parts: Parts, device: torch.device) -> Classifier:
             data.prepare(config.seed, device)
     pl.seed_everything(config.seed, verbose=False)
     model = parts.model()
+    compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
     if isinstance(data, TensorData):
         _check_model(model, data)
     return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts))

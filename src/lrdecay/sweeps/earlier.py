@@ -32,6 +32,15 @@ class Earlier:
             job.folder = (job.name if job.name in repeated else repeated[0]) if repeated else next(new)
             taken.add(job.folder)
 
+    @property
+    def dense(self) -> str | None:
+        """What computes dense layers in these runs; ``None`` if there are none, or not all are alike.
+
+        A sweep keeps to it, also on another machine, or its runs would not be the same as those that are added.
+        """
+        kernels = {(record.plan.config.get("process") or {}).get("dense", "torch") for record in self.records.values()}
+        return kernels.pop() if len(kernels) == 1 else None
+
     def settled(self, folder: str) -> bool:
         """Whether the run in a folder need not be run again."""
         return folder in self.records and self.records[folder].settled

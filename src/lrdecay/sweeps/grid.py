@@ -78,6 +78,9 @@ class Grid(Sweeper):
         folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
         with locked(folder):
             earlier = Earlier(_read_earlier(folder))
+            if (kept := _as_before(jobs, earlier)) is not None:
+                print(f"{kept}, as in the runs that are there", flush=True)
+                jobs = plan(variants, config, [[*job, kept] for job in combinations], [*fixed, key_of(kept)])
             earlier.assign(jobs)
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
@@ -137,6 +140,14 @@ def launch(launcher: Launcher, jobs: Sequence[tuple[int, Sequence[str]]]) -> Non
     for _, following in groupby(enumerate(jobs), key=lambda pair: pair[1][0] - pair[0]):
         numbers, overrides = zip(*(job for _, job in following), strict=True)
         launcher.launch(list(overrides), initial_job_idx=numbers[0])
+
+
+def _as_before(jobs: "Sequence[Job]", earlier: "Earlier") -> str | None:
+    """The override with which jobs compute dense layers as the earlier runs did, where they would not otherwise."""
+    key = "process.dense"
+    given = any(key_of(word) == key for word in jobs[0].overrides)
+    alike = all(job.settings.get(key, "torch") == earlier.dense for job in jobs)
+    return None if given or alike or earlier.dense is None else override(key, earlier.dense)
 
 
 def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:

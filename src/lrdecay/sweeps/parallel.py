@@ -30,7 +30,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.config import hydra_internals
 from lrdecay.errors import ConfigError, is_integer
-from lrdecay.sweeps.shares import Share, cores, shares, visible_gpus
+from lrdecay.machine import cores, visible_gpus
+from lrdecay.sweeps.shares import Share, shares
 from lrdecay.sweeps.worker import work
 from lrdecay.training import progress
 from lrdecay.training.stopping import Interrupted, Stop

@@ -7,6 +7,8 @@ pre-releases, so that a name that goes away is news before a release of ours bre
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -72,3 +74,14 @@ def allow_clipping(optimizer: Optimizer) -> None:
 def unscales_itself(optimizer: Optimizer) -> bool:
     """Whether the optimizer could take scaled gradients."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def has_onednn_linear() -> bool:
+    """Whether this build of torch has `onednn_linear`."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def onednn_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``input @ weight.T + bias`` by oneDNN, of plain tensors in float32 on a CPU; torch's compiler uses it."""
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return output

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrdecay.errors import is_integer, is_number, require
+from lrdecay.training.dense import Dense
 
 
 class CNN(nn.Module):
@@ -47,8 +48,8 @@ class CNN(nn.Module):
         _require_sizes(filters=filters, hidden=hidden, classes=classes, channels=channels)
         height, width = ((side - 2) // 2 for side in _sides(image_size, at_least=4))
         self.conv = nn.Conv2d(channels, filters, kernel_size=3)
-        self.dense = nn.Linear(height * width * filters, hidden)
-        self.head = nn.Linear(hidden, classes)
+        self.dense = Dense(height * width * filters, hidden)
+        self.head = Dense(hidden, classes)
         self.dropout = dropout
         _initialise(self)
         self.to(memory_format=torch.channels_last)
@@ -93,9 +94,9 @@ class MLP(nn.Module):
         layers: list[nn.Module] = [nn.Flatten()]
         width = channels * math.prod(_sides(image_size, at_least=1))
         for units in hidden:
-            layers += [nn.Linear(width, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+            layers += [Dense(width, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
             width = units
-        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
+        self.layers = nn.Sequential(*layers, Dense(width, classes))
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -100,21 +100,23 @@ class TestComparison:
         step = comparison.row(comparison.groups[1], "test/acc")
         assert step["difference low"] < 0.02 < step["difference high"]
 
-    def test_intervals_cover_and_verdicts_are_right_over_a_thousand_draws(self):
+    def test_intervals_cover_and_verdicts_are_right_over_hundreds_of_draws(self):
         rng = np.random.default_rng(1)
         rows: dict[str, list] = {"step": [], "cosine": []}
-        for _ in range(1000):
+        for _ in range(400):
             comparison = compare_groups("digits", many({"constant": 0, "step": 0.01, "cosine": 0}, rng=rng))
             for g in comparison.tested:
                 rows[g.label].append(comparison.row(g, "test/acc"))
         for label, effect in (("step", 0.01), ("cosine", 0)):
             covered = sum(row["difference low"] <= effect <= row["difference high"] for row in rows[label])
-            low, high = stats.binom.interval(0.9999, 1000, 0.95)
+            low, high = stats.binom.interval(0.9999, 400, 0.95)
             assert low <= covered <= high
         words = {label: [row["verdict"] for row in several] for label, several in rows.items()}
         assert words["step"].count("worse") == 0
-        assert words["step"].count("better") > 900
-        assert words["cosine"].count("no difference shown") > 930  # with Holm and one true difference: 950 expected
+        assert words["step"].count("better") > 0.9 * 400
+        assert (
+            words["cosine"].count("no difference shown") > 0.93 * 400
+        )  # with Holm and one true difference: 95% expected
 
     def test_unequal_seeds_are_paired_where_they_can_be(self):
         rng = np.random.default_rng(3)

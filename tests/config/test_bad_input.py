@@ -6,12 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from support import programs
 from support.programs import ROOT
 from support.records import edit
 from support.runs import SMALL, the_run
+from torch.nn import Parameter
 
+from lrdecay.config.build import build
 from lrdecay.config.compose import compose_all
+from lrdecay.errors import BadValue, ConfigError
 from lrdecay.records.identity import flatten
 
 pytestmark = pytest.mark.slow
@@ -23,39 +30,40 @@ ANY_WORD = {"name", "output_dir", "data.root", "resume", "trainer.model_registry
 NO_VALUE = ["abc", "[1,2]", "{a:1}", "nan", "''"]
 
 
-def bad_values() -> list[list[str]]:
-    """A value of the wrong kind for every key of the configuration."""
-    _, config = compose_all(CONF, ["schedule=polynomial", "scale=plateau"])[0]
-    from omegaconf import OmegaConf
+BASE = ["data=digits", "schedule=polynomial", "scale=plateau"]
 
+
+def bad_values() -> dict[str, list[str]]:
+    """Values of the wrong kind for every key of the configuration."""
+    _, config = compose_all(CONF, BASE)[0]
     values = flatten(OmegaConf.to_container(config, resolve=False))
-    cases = []
+    cases = {}
     for key, value in values.items():
         if key in ANY_WORD or key.startswith("logger.") or key.endswith(("_target_", "download")):
             continue
-        for bad in NO_VALUE:
-            if isinstance(value, str) and bad in ("abc", "''", "nan"):
-                continue
-            if value is None and bad == "''":
-                continue
-            cases.append([f"{key}={bad}"])
+        allowed = ("abc", "''", "nan") if isinstance(value, str) else ("''",) if value is None else ()
+        cases[key] = [bad for bad in NO_VALUE if bad not in allowed]
         if isinstance(value, str):
-            cases.append([f"{key}=nonsense"])
-    groups = [
-        "schedule",
-        "optimizer",
-        "model",
-        "data",
-        "trainer",
-        "logger",
-        "callbacks",
-        "scale",
-        "experiment",
-        "debug",
-    ]
-    cases += [[f"{group}=nonsense"] for group in groups]
-    cases += [[f"{group}=null"] for group in groups[:5]]
+            cases[key].append("nonsense")
     return cases
+
+
+def accepted_when_built(key: str, values: list[str]) -> list[str]:
+    """Of the values those that neither the configuration nor a part that it names refuses in one line."""
+    try:  # as one sweep, whose configurations are quickly made of one another
+        configs = [config for _, config in compose_all(CONF, [*BASE, f"{key}={','.join(values)}"])]
+    except HydraException:  # one of them
+        return [] if len(values) == 1 else [found for one in values for found in accepted_when_built(key, [one])]
+    accepted = []
+    for value, config in zip(values, configs, strict=True):
+        try:
+            parts = build(config)
+            _ = parts.schedule, parts.scale, parts.data, parts.callbacks
+            parts.make_optimizer([Parameter(torch.zeros(1))])
+        except (BadValue, ConfigError, OmegaConfBaseException):
+            continue
+        accepted.append(value)
+    return accepted
 
 
 COMMAND_LINES = [
@@ -103,26 +111,37 @@ def assert_refused(program: programs.Program) -> None:
     assert len(errors[0]) < 2000
 
 
-@pytest.mark.parametrize("batch", range(8))
+def assert_case_is_refused(script: str, *arguments: str, cwd: Path) -> None:
+    try:
+        assert_refused(programs.run(script, *arguments, cwd=cwd))
+    except AssertionError as error:
+        pytest.fail(f"{script} {arguments}: {error}")
+
+
+@pytest.mark.parametrize("batch", range(4))
 def test_bad_values(batch, tmp_path):
-    for case in bad_values()[batch::8]:
-        program = programs.run("train.py", "data=digits", "schedule=polynomial", "scale=plateau", *case, cwd=tmp_path)
-        try:
-            assert_refused(program)
-        except AssertionError as error:
-            pytest.fail(f"{case}: {error}")
+    """One value of each key, and all that are not refused before anything is trained, by the command itself."""
+    for number, (key, values) in list(enumerate(bad_values().items()))[batch::4]:
+        for value in {values[number % len(values)], *accepted_when_built(key, values)}:
+            assert_case_is_refused("train.py", *BASE, f"{key}={value}", cwd=tmp_path)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+GROUPS = ["schedule", "optimizer", "model", "data", "trainer", "logger", "callbacks", "scale", "experiment", "debug"]
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_bad_choices(batch, tmp_path):
+    cases = [f"{group}=nonsense" for group in GROUPS] + [f"{group}=null" for group in GROUPS[:5]]
+    for case in cases[batch::2]:
+        assert_case_is_refused("train.py", *BASE, case, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("batch", range(4))
 def test_bad_command_lines(batch, tmp_path):
     for case in [["train.py", *line] for line in COMMAND_LINES][batch::4] + OTHER_PROGRAMS[batch::4]:
         data = ["model=mlp"] if case[0] == "train.py" and "--" not in case[-1] else []
-        program = programs.run(case[0], *data, *case[1:], cwd=tmp_path)
-        try:
-            assert_refused(program)
-        except AssertionError as error:
-            pytest.fail(f"{case}: {error}")
+        assert_case_is_refused(case[0], *data, *case[1:], cwd=tmp_path)
     assert not list(tmp_path.rglob("*.ckpt"))
 
 

@@ -119,12 +119,12 @@ def test_killed_while_it_writes(name, after, tmp_path):
 
 
 def test_killed_at_random_moments(tmp_path):
-    """25 of them, over the whole of a run from the first record on."""
+    """Ten of them, over the whole of a run from the first record on."""
     often = "callbacks.checkpoints.every_n_steps=4"
     reference = tmp_path / "whole"
     assert begin(reference, often).wait() == 0
     moments, killed, longest = random.Random(5), 0, 0.0
-    for number in range(100):
+    for number in range(50):
         stopped = tmp_path / str(number)
         program = begin(stopped, often)
         while not list(stopped.glob("outputs/runs/*/record.json")):
@@ -138,7 +138,7 @@ def test_killed_at_random_moments(tmp_path):
         killed += ended == 128 + signal.SIGKILL
         assert go_on(stopped).process.exitcode == 0
         assert_same(the_run(stopped), the_run(reference))
-        if killed == 25:
+        if killed == 10:
             return
     pytest.fail(f"only {killed} runs were killed before their end")
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from lrdecay.config.overrides import accepted, expand, names, varied
 from lrdecay.config.resolvers import register_resolvers
 from lrdecay.config.rules import check_present
+from lrdecay.config.variants import Variants
 
 
 def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False) -> list[tuple[str, DictConfig]]:
@@ -36,8 +37,9 @@ def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False)
             params = compose("config", jobs[0], return_hydra_config=True).hydra.sweeper.params or {}
             own = [f"{key}={value}" for key, value in params.items() if key != "seed"]
             jobs, fixed = expand([*own, *overrides], loader)
+        variants, bare = Variants(loader), compose("config", return_hydra_config=True)
         for job in jobs:
-            config = compose("config", job, return_hydra_config=True)
+            config = variants.load_sweep_config(bare, job)
             check_present(config)
             choices = names(config, config.hydra.runtime.choices)
             parts = [part.partition("=") for part in varied(job, fixed, choices)]

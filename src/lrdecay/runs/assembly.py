@@ -40,9 +40,9 @@ def make_module(parts: Parts, device: torch.device) -> Classifier:
             data.prepare(config.seed, device)
     pl.seed_everything(config.seed, verbose=False)
     model = parts.model()
-    compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
     if isinstance(data, TensorData):
         _check_model(model, data)
+    compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
     return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts))
 
 

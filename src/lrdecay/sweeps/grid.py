@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from lrdecay.config import hydra_internals
 from lrdecay.config.overrides import expand, key_of, override
 from lrdecay.errors import ConfigError, is_integer
-from lrdecay.records.locks import locked
+from lrdecay.records.locks import locked, rank
 from lrdecay.sweeps.folders import claim_sweep
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ class Grid(Sweeper):
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
             self._launch(jobs, earlier, variants)
-            self._compare(jobs, folder)
+            if (
+                rank() == 0
+            ):  # of several processes of one job, which a launcher such as Slurm starts, the first one tells
+                self._compare(jobs, folder)
 
     def _launch(self, jobs: "Sequence[Job]", earlier: "Earlier", variants: "Variants") -> None:
         from lrdecay.sweeps.announcements import Announcements

@@ -26,13 +26,13 @@ run: .venv/run  ## compare constant, step, exponential and cosine decay
 	$(BIN)/python train.py -m experiment=demo
 
 test: .venv/browser  ## every test that needs no GPU
-	$(BIN)/pytest -n auto -m 'not gpu'
+	$(BIN)/pytest -n auto --dist worksteal -m 'not gpu'
 
 test-fast: .venv/dev  ## what needs no training and no other program, for every save
-	$(BIN)/pytest -n auto -m 'not gpu and not slow'
+	$(BIN)/pytest -n auto --dist worksteal -m 'not gpu and not slow'
 
 test-all: .venv/browser  ## every test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/dev  ## ruff, mypy, and the layers of the packages
 	$(BIN)/ruff check

@@ -20,7 +20,7 @@ from benchmarks import PARTS
 from benchmarks.bench import Bench, machine, save_data
 from lrdecay.errors import ConfigError
 from lrdecay.records.files import write_atomically
-from lrdecay.reports.figures import bar_chart
+from lrdecay.reports.figures import bar_chart, growth_figure
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def save(bench: Bench, folder: Path) -> None:
-    """The results so far as JSON, and the training as a bar chart."""
+    """The results so far as JSON, and charts of the training and of how costs grow."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "benchmark.json", json.dumps(bench.results, indent=1).encode())
     if found := bench.results.get("training"):
@@ -61,6 +61,8 @@ def save(bench: Bench, folder: Path) -> None:
         cores = bench.results["machine"]["cores"]
         title = f"Seconds an epoch, {bench.data}, batch 64, with validation ({cores} cores)"
         write_atomically(folder / "training.png", bar_chart(seconds, title))
+    if found := bench.results.get("scale"):
+        write_atomically(folder / "scale.png", growth_figure(found, "As work grows"))
 
 
 if __name__ == "__main__":

@@ -114,9 +114,8 @@ class TestComparison:
         words = {label: [row["verdict"] for row in several] for label, several in rows.items()}
         assert words["step"].count("worse") == 0
         assert words["step"].count("better") > 0.9 * 400
-        assert (
-            words["cosine"].count("no difference shown") > 0.93 * 400
-        )  # with Holm and one true difference: 95% expected
+        # With Holm and one true difference, 95% of them are expected.
+        assert words["cosine"].count("no difference shown") > 0.93 * 400
 
     def test_unequal_seeds_are_paired_where_they_can_be(self):
         rng = np.random.default_rng(3)

@@ -204,8 +204,8 @@ def test_one_seed_shows_no_crossing():
 @pytest.mark.parametrize(
     ("effects", "message"),
     [
-        ([{"a": 0, "b": 0}], "takes two groups and two values of it"),
-        ([{"a": 0}, {"a": 0}], "takes two groups and two values of it"),
+        ([{"a": 0, "b": 0}], "must be a key with two values, for two groups"),
+        ([{"a": 0}, {"a": 0}], "must be a key with two values, for two groups"),
         ([{"a": 0, "b": 0}, {"a": 0}], "b must have completed runs at 2 too"),
     ],
 )

@@ -4,7 +4,9 @@ What a shell would start takes seconds, nearly all of it to import torch, and hu
 one as a shell does, where that is what is tested.
 """
 
+import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -18,9 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 PRELOADED = [
-    "support.programs", "lrdecay.runs.run", "lrdecay.runs.evaluation", "lrdecay.reports.report", "lrdecay.cli.train",
-    "lrdecay.cli.claims", "lrdecay.training.range_test", "torch._dynamo", "torch.utils.tensorboard",
-    "sklearn.datasets", "torchvision.datasets",
+    "lrdecay.sweeps.preloaded", "support.programs", "lrdecay.runs.evaluation", "lrdecay.reports.report",
+    "lrdecay.cli.train", "lrdecay.cli.claims", "lrdecay.training.range_test", "torchvision.datasets",
 ]  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "LRDECAY_FULL_ERROR": "0"}
 # Nothing listens there, so a download fails at once, whether or not the machine has a network.
@@ -155,9 +156,29 @@ def _run(
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     torch.set_num_threads(1)
+    multiprocessing.util.spawnv_passfds = _forked
     if prepare is not None:
         prepare()
     runpy.run_path(words[0], run_name="__main__")
+
+
+def _forked(path: str, words: list[str], descriptors: list[int]) -> int:
+    """Starts ``python -c code`` as multiprocessing does its servers, but forked from this process.
+
+    So what ``hydra/launcher=parallel`` forks its jobs from has everything imported too.
+    """
+    if process := os.fork():
+        return process
+    status = 1
+    try:
+        for descriptor in [int(link.name) for link in Path("/proc/self/fd").iterdir()]:
+            if descriptor > 2 and descriptor not in map(int, descriptors):
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        exec(words[-1], {"__name__": "__main__"})
+        status = 0
+    finally:
+        os._exit(status)
 
 
 class KilledIn:

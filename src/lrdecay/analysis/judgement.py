@@ -53,7 +53,7 @@ class Verdict:
     """What the runs say of a claim.
 
     Attributes:
-        level: confidence of each finding's interval, such that all together have 95%.
+        level: confidence of each finding's interval, chosen so that all of them hold together with 95%.
         runs: the records that it comes from.
     """
 
@@ -67,7 +67,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Question:
-    """Whether a group is what is expected of it, against another; a number for each seed of both."""
+    """Whether a group does what is expected of it against another, given a number for each seed of both."""
 
     group: Group
     baseline: Group
@@ -200,7 +200,7 @@ def _uneven(g: Group, baseline: Group, works: Mapping[str, Works]) -> list[str]:
 
 
 def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
-    """Whether the group that validates best at one value of a key is another than at another value."""
+    """Whether the group that validates best at one value of a key differs from the best at another value."""
     key = str(claim.crossing)
     shapes = _by_value(groups, key)
     values = sorted(next(iter(shapes.values())))
@@ -230,7 +230,7 @@ def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
     shapes = {one.label: {setting(g.runs[0], key): g for g in same} for one, same in zip(named, alike, strict=True)}
     values = {value for shape in shapes.values() for value in shape}
     if len(shapes) < 2 or len(values) < 2 or None in values:
-        raise ConfigError(f"crossing={key}: takes two groups and two values of it")
+        raise ConfigError(f"crossing={key}: must be a key with two values, for two groups")
     for name, value in itertools.product(shapes, sorted(values)):
         if value not in shapes[name] or not shapes[name][value].completed:
             raise ConfigError(f"crossing={key}: {name} must have completed runs at {value} too")

@@ -49,7 +49,7 @@ class Measure:
 
     @property
     def points(self) -> str:
-        """What differences of it are counted in, behind their number."""
+        """The unit that follows a difference."""
         return " points" if self.unit == "accuracy" else ""
 
     def _number(self, value: float, sign: str) -> str:

@@ -40,7 +40,7 @@ def main(conf: Path) -> None:
         type=separated,
         default=[],
         metavar="1,2",
-        help="figures as wide as so many columns of a paper too",
+        help="also draw figures as wide as this many columns of a paper",
     )
     parser.add_argument(
         "--cut-short",

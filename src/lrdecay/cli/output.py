@@ -36,7 +36,7 @@ codecs.register_error("lrdecay.replaced", replaced)
 
 
 def keep_printing() -> None:
-    """Makes stdout and stderr of this process such that writing to them cannot fail."""
+    """Replaces stdout and stderr of this process, so that writing to them cannot fail."""
     _occupy_standard_streams()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -59,7 +59,7 @@ _REPLACED: list[io.TextIOWrapper] = []
 
 
 def _has_descriptor(stream: io.TextIOWrapper) -> bool:
-    """Whether it leads out of the process; one in memory is somebody's who wants to read it."""
+    """Whether it leads out of the process; one in memory belongs to a caller who will read it."""
     try:
         return stream.fileno() >= 0
     except (OSError, ValueError):

@@ -28,7 +28,7 @@ def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
         overrides: for its runs, as on the command line.
 
     Raises:
-        ConfigError: there is none, or what it says is not a claim.
+        ConfigError: there is no such file, or what it holds is not a claim.
     """
     if name not in claim_names(conf):
         raise ConfigError(f"claim {name}: must be one of {', '.join(claim_names(conf))}")

@@ -25,7 +25,7 @@ def compose_all(conf: Path, overrides: Sequence[str], experiments: bool = False)
         (label, configuration) pairs; a single one is labelled by its schedule.
 
     Raises:
-        HydraException: an override is none, or does not fit the configuration.
+        HydraException: an override is malformed, or does not fit the configuration.
     """
     register_resolvers()
     configs = []

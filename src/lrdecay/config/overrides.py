@@ -127,7 +127,7 @@ def accepted(arguments: Sequence[str]) -> list[str]:
 
 
 def flags(arguments: Sequence[str]) -> list[str]:
-    """Of a command line's arguments Hydra's flags that say where the configuration lies, however they were given."""
+    """Hydra's flags among the arguments that say where the configuration is, however they were written."""
     given = hydra_internals.parse_flags(arguments)
     options = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
     return [f"{option}={value}" for option, value in options.items() if value is not None]

@@ -22,7 +22,7 @@ REQUIRED = (
 
 
 def check_present(config: DictConfig) -> None:
-    """Sees to it that everything is there that every run has.
+    """Requires every group and key that a run needs.
 
     Raises:
         ConfigError: a group or key has been taken out of the configuration.
@@ -146,7 +146,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.use_distributed_sampler", *TRUTH),
     ("trainer.detect_anomaly", *TRUTH),
     ("trainer.barebones", lambda value: value is False, "false, since a barebones run leaves no record"),
-    ("trainer.strategy", lambda value: not _shares_memory(value), "one whose processes start anew, such as ddp"),
+    ("trainer.strategy", lambda value: not _shares_memory(value), "one that starts new processes, such as ddp"),
     ("trainer.sync_batchnorm", *TRUTH),
     ("trainer.enable_autolog_hparams", *TRUTH),
     ("trainer.reload_dataloaders_every_n_epochs", _at_least(0), "an integer, at least 0"),

@@ -19,8 +19,8 @@ class Variants(hydra_internals.Loader):
     """Hydra's loader, faster where many configurations are asked for.
 
     Composing reads some thirty files and takes a tenth of a second; setting a value takes microseconds. So only the
-    first of all configurations with the same choices is composed, and the others are made of it: what sets a plain
-    value is set, and whatever else there may be on a command line (choices, lists, ``+`` and ``~``) has to be the same.
+    first of all configurations with the same choices is composed, and the others are derived from it: overrides
+    that set a plain value are applied, and all others (choices, lists, ``+`` and ``~``) must be the same.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:

@@ -23,7 +23,7 @@ class Batches:
         seed: shuffles by this seed; ``None`` keeps the order of the split.
         epoch: gives the epoch when an iteration begins.
         first: gives the batch to begin with, then; 0 unless an epoch is resumed.
-        shift: each image of a shuffled epoch is moved by up to so many pixels in both directions, 0s following it.
+        shift: each image of a shuffled epoch is moved by up to this many pixels in both directions; gaps are 0.
         rank: number of this process.
         world_size: number of processes.
     """

@@ -50,8 +50,8 @@ def mnist_on_disk(root: Path) -> bool:
 def data_set(node: Mapping[str, Any]) -> DataSet:
     """The data set that a ``data`` group of the configuration means.
 
-    ``auto`` is MNIST where it is on disk; a run would also try to download it. Of a class of somebody else's only the
-    name of the class is known.
+    ``auto`` is MNIST where it is on disk; a run would also try to download it. Of a third-party class only its name is
+    known.
     """
     target = str(node.get("_target_"))
     if target == AUTO:

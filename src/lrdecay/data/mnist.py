@@ -41,7 +41,7 @@ class MNIST(TensorData):
         return read_mnist(self.root.resolve())
 
     def fetch(self) -> None:
-        """Sees to it that the files are on disk, or raises `MissingData`."""
+        """Downloads the files unless they are on disk, or raises `MissingData`."""
         if mnist_on_disk(self.root):
             return
         if not self.download:

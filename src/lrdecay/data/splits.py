@@ -10,7 +10,7 @@ def split_sizes(available: int, val_size: int | str, train_size: int | None) -> 
 
     Args:
         val_size: a number of images, or a part such as ``"20%"``.
-        train_size: only so many of the others are used; ``None`` for all.
+        train_size: how many of the others are used; ``None`` for all.
 
     Raises:
         BadValue: a size is not one, or is more than there are.

@@ -24,9 +24,9 @@ class TensorData(LightningDataModule, ABC):
     Args:
         batch_size: training images in a batch, over all processes together.
         eval_batch_size: images in a batch of validation and test.
-        val_size: the last so many training images are for validation: a number, or a part such as ``"20%"``.
-        train_size: use only the first so many of the images that remain; ``None`` for all.
-        shift: augmentation: each training image is moved by up to so many pixels, anew in every epoch.
+        val_size: how many of the last training images are for validation: a number, or a percentage such as ``"20%"``.
+        train_size: use only this many of the images that remain, from the first; ``None`` for all.
+        shift: augmentation: each training image is moved by up to this many pixels, drawn again in every epoch.
 
     Raises:
         BadValue: a size that cannot be, or does not fit the data.

@@ -29,7 +29,7 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object]) 
         except BaseException as error:
             temporary.unlink(missing_ok=True)
             cause = error if isinstance(error, OSError) else error.__context__
-            if isinstance(cause, OSError):  # torch makes an error of its own of it
+            if isinstance(cause, OSError):  # torch raises an error of its own because of it
                 raise OSError(cause.errno, cause.strerror, str(path)) from error
             raise
     sync_folder(path.parent)

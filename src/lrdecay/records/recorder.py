@@ -1,4 +1,4 @@
-"""The one who writes a run's record while the run lasts."""
+"""The single writer of a run's record while the run lasts."""
 
 import time
 
@@ -18,7 +18,7 @@ class Recorder:
         self.count_from(record.progress.seconds)
 
     def count_from(self, seconds: float) -> None:
-        """Counts on from so many seconds."""
+        """Continues counting from this many seconds."""
         self._began = time.monotonic() - seconds
 
     def elapsed(self) -> float:

@@ -25,7 +25,7 @@ def say(text: str) -> None:
 
 
 def relative(path: Path) -> str:
-    """The path from the working directory of the command where it lies below it."""
+    """The path relative to the command's working directory if it is below that, else as it is."""
     # hydra.job.chdir changes that of a job, not that of the shell.
     started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
     path = path.absolute()
@@ -39,7 +39,7 @@ def result(record: Record) -> str:
 
 
 def ended(record: Record) -> str:
-    """The result of a completed run, where it lies and how long it took."""
+    """The result of a completed run, its folder, and how long it took."""
     seconds = format_seconds(record.progress.seconds)
     cut_short = f" · [bold]{escape(record.cut_short)}[/]" if record.cut_short else ""
     folder = escape(relative(record.directory))

@@ -266,8 +266,34 @@ def bar_chart(values: Mapping[str, Sequence[float]], title: str) -> bytes:
     return _png(figure)
 
 
+def growth_figure(growths: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
+    """How seconds and MB grow with each of several amounts, a panel each on logarithmic scales, as PNG.
+
+    Args:
+        growths: by what is counted: ``amounts``, ``seconds``, ``megabytes``, and ``line``, the constant and the slope
+            of the straight line through the seconds.
+        title: above them.
+    """
+    rows = -(-len(growths) // 3)
+    figure = Figure(figsize=(12, 3.4 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, 3, squeeze=False).flat
+    for axes, (name, growth) in zip(panels, growths.items(), strict=False):
+        amounts, (constant, slope) = np.array(growth["amounts"], dtype=float), growth["line"]
+        along = np.geomspace(amounts[0], amounts[-1])
+        axes.plot(along, constant + slope * along, color=COLOURS[-1], linewidth=1, linestyle="--")
+        axes.plot(amounts, growth["seconds"], color=COLOURS[2], marker="o")
+        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds")
+        axes.set_title(f"{constant:.2g} s + {slope:.2g} s each", fontsize=10)
+        memory = axes.twinx()
+        memory.plot(amounts, growth["megabytes"], color=COLOURS[3], marker="s", linewidth=1, linestyle=":")
+        memory.set(ylabel="MB", ylim=(0, 1.2 * max(growth["megabytes"])))
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{title}; dashed: a straight line, dotted: the highest resident set", fontsize=11)
+    return _png(figure)
+
+
 def _plain(text: str) -> str:
-    """The text as it is: between two $, matplotlib would read formulas, and fail at what is none."""
+    """The text literally: matplotlib would take what stands between two $ for a formula, and fail if it is not."""
     return text.replace("$", r"\$")
 
 

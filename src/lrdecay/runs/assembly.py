@@ -53,7 +53,7 @@ def _monitor(parts: Parts) -> str:
 
 
 def take_weights(module: Classifier, path: Path) -> None:
-    """Gives the module the weights of a checkpoint, and nothing else of it.
+    """Loads the weights of a checkpoint into the module, and nothing else.
 
     Raises:
         ConfigError: it cannot be read, or is of another model.

@@ -28,7 +28,7 @@ class Attempt:
 
     Attributes:
         record: of the run, from the attempt before where there was one.
-        noted: of another than the first: what is noted in the record when it is entered, beside the step.
+        noted: what the record notes of it beside the step, when it is entered; ``None`` for the first attempt.
     """
 
     record: Record

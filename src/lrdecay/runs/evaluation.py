@@ -1,4 +1,4 @@
-"""Tests the weights that a run has left, anew."""
+"""Tests the weights that a run has left once more."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What surrounds a run: how it ended is written down, and nothing of it reaches into the next one of its process."""
+"""What surrounds a run: its outcome is recorded, and it leaves nothing behind for the next run of its process."""
 
 import gc
 import logging

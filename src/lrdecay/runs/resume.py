@@ -20,7 +20,7 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
     """The folder of a run that can be resumed.
 
     Raises:
-        ConfigError: it is none, or the mode is not one, or links in it lead to where nothing should be written.
+        ConfigError: there is no run in it, the mode does not exist, or links lead to where nothing may be written.
     """
     if mode not in RESUME_MODES:
         raise ConfigError(f"resume_mode={mode}: must be null, extend or weights")

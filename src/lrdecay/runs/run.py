@@ -57,7 +57,7 @@ def run(config: DictConfig) -> float:
         The final value of ``config.metric``, for sweepers that optimize it.
     """
     job = HydraConfig.get()
-    # Of the working directory that the command was given in, whatever hydra.job.chdir has made of it since.
+    # Relative to where the command was given, even if hydra.job.chdir has changed the working directory since.
     _make_absolute(config, Path(job.runtime.cwd))
     alone = job.mode == RunMode.RUN
     built = names(config, job.runtime.choices)

@@ -1,4 +1,4 @@
-"""What of somebody else's run is built when it is resumed or evaluated: what the project's own configuration names,
+"""What of another person's run is built when it is resumed or evaluated: what the project's own configuration names,
 each in its own group, and nothing that would be written elsewhere.
 
 Needs no torch, and executes nothing.
@@ -32,7 +32,7 @@ FORMER = {"callbacks": {"${better:${metric}}"}}
 
 
 def require_trusted(record: Record, conf: Path) -> None:
-    """Sees to it that a run names only classes, interpolations and places to write to that `conf` does.
+    """Checks that a run names only classes, interpolations and places to write to that `conf` does.
 
     Raises:
         ConfigError: it names another.

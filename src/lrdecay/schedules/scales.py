@@ -123,9 +123,9 @@ class Greedy(Scale):
 
     Args:
         warmup: readings after a rise that do not count, at least 0.
-        window: the mean of the last so many readings is judged, at least 1.
+        window: how many of the last readings are averaged before they are judged, at least 1.
         maximum: ceiling of the scale, at least 1.
-        reset_after: when the scale would have fallen below `minimum` so many times, everything is reset; at least 1.
+        reset_after: how often the scale may fall short of `minimum` before everything is reset; at least 1.
     """
 
     factor: float = 0.95

@@ -1,4 +1,4 @@
-"""The runs that were in a sweep's folder before a launch: which job repeats which of them, and where it lies."""
+"""The runs that were in a sweep's folder before a launch: which job repeats which of them, and in which folder."""
 
 import itertools
 import json

@@ -85,9 +85,7 @@ class Grid(Sweeper):
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
             self._launch(jobs, earlier, variants)
-            if (
-                rank() == 0
-            ):  # of several processes of one job, which a launcher such as Slurm starts, the first one tells
+            if rank() == 0:  # of several processes of one job, as Slurm starts them, the first one tells
                 self._compare(jobs, folder)
 
     def _launch(self, jobs: "Sequence[Job]", earlier: "Earlier", variants: "Variants") -> None:

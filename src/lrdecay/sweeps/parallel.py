@@ -59,7 +59,7 @@ class ParallelLauncher(Launcher):
     Args:
         processes: jobs at a time; ``None`` for one on each GPU or core.
         threads: CPU threads of each; ``None`` for an equal share of the cores. (``process.threads`` of a job
-            overrides it.) Results are the same to the last bit as in series with so many threads.
+            overrides it.) Results are the same to the last bit as in series with as many threads.
         gpus: their numbers, dealt out in turn; ``None`` for all of NVIDIA's that can be seen.
 
     Raises:

@@ -60,7 +60,7 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
 
     Raises:
         ConfigError: a job lacks a key, or something is missing in its configuration.
-        HydraException: a choice is none.
+        HydraException: a choice does not exist.
     """
     planned = []
     with _hydra_config_kept():
@@ -75,7 +75,7 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]
             name = str(own.hydra.sweep.subdir)
             planned.append(Job(number, list(overrides), fixed, label, name, settings_of(own)))
-            OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is made of it
+            OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is derived from it
     return planned
 
 

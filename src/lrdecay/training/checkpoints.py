@@ -88,8 +88,8 @@ class Checkpoints(Checkpoint):
 
     Args:
         monitor: the metric of ``best.ckpt``, ``val/acc`` or ``val/loss``; ``None`` for no such file.
-        every_n_steps: write ``last.ckpt`` after so many optimizer steps too.
-        every_minutes: write it after so many minutes too.
+        every_n_steps: also write ``last.ckpt`` every this many optimizer steps.
+        every_minutes: also write it every this many minutes.
 
     Raises:
         BadValue: a value is out of its range.

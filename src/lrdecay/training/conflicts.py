@@ -47,7 +47,7 @@ def refuse_conflicts(callbacks: dict[str, Callback]) -> None:
 
 
 def check_undisturbed(trainer: pl.Trainer, scheduler: object, groups: int, accumulated: int) -> None:
-    """Sees to it that no other callback has done in mid-run what those do.
+    """Checks that no other callback has done in mid-run what those do.
 
     Args:
         trainer: trains.

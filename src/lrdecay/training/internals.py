@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 
 def fetcher(trainer: pl.Trainer) -> Any:
-    """What draws the batches from the loaders: an iterator that is made anew in each epoch, and looks one ahead."""
+    """What draws the batches from the loaders: an iterator that is new in each epoch, and looks one batch ahead."""
     return trainer.fit_loop._data_fetcher
 
 
@@ -54,7 +54,7 @@ def batches_of_open_epoch(checkpoint: dict[str, Any]) -> int:
 
 
 def reopen(checkpoint: dict[str, Any], batches: int) -> None:
-    """Makes the epoch that a checkpoint has closed one in which so many batches were seen."""
+    """Reopens the epoch that a checkpoint has closed, as one in which this many batches were seen."""
     loop = checkpoint["loops"]["fit_loop"]
     for part in ("total", "current"):
         for count in ("processed", "completed"):

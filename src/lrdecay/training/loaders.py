@@ -1,7 +1,7 @@
 """Loaders that are not ours: a run that was stopped within an epoch resumes behind the batches that it has seen.
 
 The batches of this package are a function of seed and epoch. Those of a ``DataLoader`` follow from the state of the
-random generators when its iterator is made. So that state is kept, and a resumed epoch makes the iterator anew from it
+random generators when its iterator is made. So that state is kept, and a resumed epoch makes the iterator again from it
 and passes over what was seen.
 """
 

@@ -85,7 +85,7 @@ class Classifier(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        if gradient_clip_val is not None:  # Lightning would go through all of it to find out
+        if gradient_clip_val is not None:  # Lightning would visit every parameter to find out
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:

@@ -36,7 +36,7 @@ def prepare_process(tune: bool, threads: int | None) -> list[str]:
         )
     if threads is not None:
         torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # or Lightning sets it anew in processes of ddp
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # or Lightning sets it again in the processes of ddp
     return _tuned() if tune else []
 
 

@@ -96,7 +96,7 @@ class Resumption:
     def _restore_order(self, module: Resumable, own: dict[str, Any], random: dict[str, Any]) -> None:
         """The order of the batches, and the generators that they and the steps draw from."""
         trainer, order = module.trainer, module.order
-        # Three steps whose order matters. A loader of somebody else's is wound to where the epoch stopped, which draws
+        # Three steps whose order matters. A third-party loader is advanced to where the epoch stopped, which draws
         # from the generators; so they are restored after it; and since Lightning looks one batch ahead, they are put
         # back once more to before that batch was drawn.
         seen = internals.resume_within_epoch(trainer)

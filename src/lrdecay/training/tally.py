@@ -14,12 +14,12 @@ Batch = tuple[Tensor, Tensor]
 class Tally:
     """Loss and accuracy since the last reading, without a synchronisation with the device until it is read.
 
-    Batches are only put aside as they come, and counted many at a time: counting each would be a fifth of all calls
+    Batches are only kept as they come, and counted many at a time: counting each would be a fifth of all calls
     to torch in a training step.
     """
 
     MOST = 64
-    """Batches that are put aside, at most."""
+    """Batches that are kept uncounted, at most."""
 
     def __init__(self) -> None:
         self._aside: list[Batch] = []

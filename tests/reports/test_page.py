@@ -245,6 +245,18 @@ def test_five_hundred_runs(show, tmp_path):
     assert lines(page, "lr") == []
 
 
+def test_of_thousands_of_groups_the_best_are_shown_with_their_baselines(show, tmp_path):
+    """500 on the page, 100 on the terminal, all of them in the table that is a file."""
+    rates = [1 - number / 1000 for number in range(600)]
+    runs = [noisy(schedule, 1, lr, effect=lr / 10) for lr in rates for schedule in ("constant", "step")]
+    page = show(make(tmp_path, runs))
+    names = page.locator("#groups tbody tr").count()
+    assert 500 <= names <= 502
+    text = page.locator("body").inner_text()
+    assert "of 1,200 groups: those that validate best by val/acc, and their baselines; comparison.csv has all" in text
+    assert len((tmp_path / "runs/comparison.csv").read_text().splitlines()) > 1200
+
+
 def test_groups_without_numbers_do_not_push_out_the_others(show, tmp_path):
     runs = [noisy("s" * (1 + k), seed, status="failed") for k in range(15) for seed in (1, 2)]
     page = show(make(tmp_path, [*runs, noisy("constant", 1), noisy("cosine", 1)]))

@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
@@ -38,9 +39,13 @@ class Comparison:
     table: pd.DataFrame
     notes: list[str]
 
-    def row(self, group: Group, measure: str) -> pd.Series:
-        """What the table has on a group and a measure."""
-        return self.table.loc[(group.label, measure)]
+    def row(self, group: Group, measure: str) -> dict[str, Any]:
+        """What the table has on a group and a measure, by column."""
+        return self._rows[group.label, measure]
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["label"], row["measure"]): row for row in self.table.to_dict("records")}
 
     @property
     def tested(self) -> list[Group]:
@@ -83,11 +88,20 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
     # with the one that has its own values: a key in which the candidates differ must match, but only if the group has
     # that key at all. A cosine has no warm-up curve of its own to match against a schedule-free optimizer's.
     apart = varied_keys(candidates, settings)
+    are_candidates = {id(c) for c in candidates}
+
+    @cache  # looked up, since there may be thousands of both
+    def by_values(keys: tuple[str, ...]) -> dict[tuple[Any, ...], list[Group]]:
+        found: dict[tuple[Any, ...], list[Group]] = {}
+        for c in candidates:
+            found.setdefault(tuple(settings[c.label].get(key) for key in keys), []).append(c)
+        return found
+
     baselines = {}
     for g in groups:
-        own = [key for key in apart if key in settings[g.label]]
-        same = [c for c in candidates if all(settings[c.label].get(key) == settings[g.label][key] for key in own)]
-        if any(g is c for c in candidates):
+        own = tuple(key for key in apart if key in settings[g.label])
+        same = by_values(own).get(tuple(settings[g.label][key] for key in own), [])
+        if id(g) in are_candidates:
             baselines[g.label] = g
         elif len(same) == 1:
             baselines[g.label] = same[0]
@@ -117,10 +131,16 @@ def compare_groups(
     """
     baselines, found = find_baselines(groups, baseline)
     targets = {g.label: baseline_targets(baselines.get(g.label)) for g in groups}
+    by_label = {g.label: g for g in groups}
+
+    @cache  # for all the groups that have the same one
+    def baseline_values(label: str, measure: str) -> dict[int, float]:
+        return by_label[label].by_seed(measure, targets[label])
+
     rows = [
         {"data": data, "group": g.name, "label": g.label, **row}
         for g in groups
-        for row in _rows(g, baselines.get(g.label), targets[g.label])
+        for row in _rows(g, baselines.get(g.label), targets[g.label], baseline_values)
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
@@ -162,7 +182,12 @@ def baseline_targets(baseline: Group | None) -> Targets:
     return targets | {"epochs": len(baseline.epochs)}
 
 
-def _rows(group: Group, baseline: Group | None, targets: Targets) -> Iterable[dict[str, Any]]:
+def _rows(
+    group: Group,
+    baseline: Group | None,
+    targets: Targets,
+    baseline_values: Callable[[str, str], Mapping[int, float]],
+) -> Iterable[dict[str, Any]]:
     for name, measure in MEASURES.items():
         values = group.by_seed(name, targets)
         there = [value for value in values.values() if math.isfinite(value)]
@@ -173,7 +198,7 @@ def _rows(group: Group, baseline: Group | None, targets: Targets) -> Iterable[di
         row |= {"bootstrap low": low, "bootstrap high": high}
         row |= {"best": best(there, default=math.nan), "worst": worst(there, default=math.nan)}
         against = None if baseline is None or baseline is group else baseline
-        other = against.by_seed(name, targets) if against else {}
+        other = baseline_values(against.label, name) if against else {}
         to = difference(values, other)
         yield row | {"baseline": against.name if against else "", **_difference_columns(to)}
     rate = proportion(len(group.diverged), len({*map(id, group.completed), *map(id, group.diverged)}))

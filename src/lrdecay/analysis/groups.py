@@ -1,6 +1,7 @@
 """Records to groups: runs that differ only in their seed are one."""
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,7 +101,13 @@ class Group:
         values: dict[int, list[float]] = {}
         for run in self.completed:
             values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
-        return {of: estimate(several).mean for of, several in values.items()}
+        return {of: _mean(several) for of, several in values.items()}
+
+
+def _mean(several: Sequence[float]) -> float:
+    if len(several) == 1:  # which most are, in comparisons of thousands
+        return several[0] if math.isfinite(several[0]) else math.nan
+    return estimate(several).mean
 
 
 def load_records(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:

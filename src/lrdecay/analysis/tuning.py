@@ -67,6 +67,14 @@ def monitored(groups: Sequence[Group]) -> str:
     return metric if metric in MONITORED else MONITORED[0]
 
 
+def best_groups(groups: Sequence[Group], count: int) -> tuple[list[Group], str]:
+    """As many groups as validate best, in their order, and the metric by which they do."""
+    metric = monitored(groups)
+    ranked = sorted(groups, key=lambda g: validates(g, metric), reverse=True)
+    labels = {g.label for g in ranked[:count]}
+    return [g for g in groups if g.label in labels], metric
+
+
 def validates(group: Group, metric: str) -> tuple[bool, float]:
     """A key to sort groups by: how well they validate."""
     values, whole = group.final(metric), len(group.completed) == len(group.runs)

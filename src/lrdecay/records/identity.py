@@ -1,5 +1,6 @@
 """Which runs repeat each other: what of a configuration determines a run's result."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@functools.cache
 def has_effect(key: str) -> bool:
     """Whether a key of the configuration can change a run's result."""
     return not any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT)

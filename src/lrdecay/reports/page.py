@@ -5,7 +5,8 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from string import Template
@@ -18,6 +19,7 @@ from lrdecay.analysis.comparison import Comparison
 from lrdecay.analysis.groups import Group, seed
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import MEASURES, measures
+from lrdecay.analysis.tuning import best_groups
 from lrdecay.records.record import Record
 from lrdecay.reports.figures import COLOURS, accuracy_limits
 
@@ -26,6 +28,7 @@ SHOWN = (
     "train/loss std",
 )  # fmt: skip
 """Measures that the table shows at first."""
+MOST_GROUPS, MOST_RUNS = 500, 2_000
 CURVES = ("train/loss", "train/acc", "val/loss", "val/acc")
 MOST_POINTS, FEWEST_POINTS, ALL_POINTS = 200, 40, 20_000
 """Of a curve, and of a curve of all runs together."""
@@ -47,6 +50,7 @@ def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
         intro: how it was reached.
         said: for each measure, what is said of which groups.
     """
+    comparison = _shown(comparison)
     verdict = {"headline": headline, "intro": intro, "said": said, "notes": comparison.notes}
     web = files("lrdecay.reports") / "web"
     parts = {name: (web / f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
@@ -59,6 +63,21 @@ def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
         plotly=get_plotlyjs(),
         js=parts["js"],
     )
+
+
+def _shown(comparison: Comparison) -> Comparison:
+    """As much of a comparison as a browser can show: the groups that validate best, and their baselines."""
+    groups, baselines = comparison.groups, comparison.baselines
+    runs = sum(len(g.runs) for g in groups)
+    count = min(MOST_GROUPS, max(len(groups) * MOST_RUNS // max(runs, 1), 1))
+    if len(groups) <= count:
+        return comparison
+    chosen, metric = best_groups(groups, count)
+    labels = {label for g in chosen for label in (g.label, baselines.get(g.label, g).label)}
+    shown = [g for g in groups if g.label in labels]
+    those = f"those that validate best by {metric}, and their baselines"
+    note = f"shown are {len(shown):,} of {len(groups):,} groups: {those}; comparison.csv has all"
+    return replace(comparison, groups=shown, notes=[note, *comparison.notes])
 
 
 def _json(values: Any) -> str:
@@ -100,8 +119,8 @@ def _data(comparison: Comparison) -> dict[str, Any]:
 
 
 def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
-    columns = comparison.table.columns.difference(["data", "group", "label", "measure", "baseline"])
-    rows = {name: comparison.row(group, name)[columns].to_dict() for name in MEASURES}
+    rows = {name: _without(comparison.row(group, name), NAMES) for name in MEASURES}
+    rate = comparison.row(group, "diverged")
     baseline = comparison.baselines.get(group.label, group)
     points = _points(len(group.epochs), most)
     return {
@@ -109,13 +128,21 @@ def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
         "baseline": "" if baseline is group else baseline.name,
         "counts": group.counts(),
         "completed": len(group.completed),
-        "diverged": comparison.row(group, "diverged")[["mean", "low", "high", "n"]].to_dict(),
+        "diverged": {key: rate[key] for key in ("mean", "low", "high", "n")},
         "keys": {key: str(value) for key, value in group.differs.items()},
         "measures": rows,
         "x": group.epochs[points],
         "curves": {metric: _curve(group, metric, points) for metric in CURVES},
         "rate": _rate(group),
     }
+
+
+NAMES = ("data", "group", "label", "measure", "baseline")
+"""Columns of the table that are no numbers of a measure."""
+
+
+def _without(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: row[key] for key in sorted(row.keys() - set(keys))}
 
 
 def _points(count: int, most: int) -> np.ndarray:

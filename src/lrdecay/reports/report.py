@@ -16,7 +16,7 @@ from lrdecay.analysis.comparison import Comparison, compare_records
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import MEASURES, Measure
-from lrdecay.analysis.tuning import monitored, validates
+from lrdecay.analysis.tuning import best_groups
 from lrdecay.errors import ConfigError
 from lrdecay.records.files import write_atomically
 from lrdecay.records.record import Record
@@ -25,6 +25,7 @@ from lrdecay.reports.page import page
 from lrdecay.text import listed
 
 MOST_DRAWN = 16
+MOST_PRINTED = 100
 FORMATS = ("png", "pdf", "svg")
 PRINTED = ("val/acc", "val/loss", "test/acc")
 JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
@@ -99,11 +100,8 @@ def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
     """As many groups as a figure can show, and its title."""
     if len(comparison.groups) <= MOST_DRAWN:
         return comparison.groups, comparison.title
-    metric = monitored(comparison.groups)
-    ranked = sorted(comparison.groups, key=lambda g: validates(g, metric), reverse=True)
-    best = {g.label for g in ranked[:MOST_DRAWN]}
-    title = f"{comparison.title}, of which the {MOST_DRAWN} that validate best by {metric}"
-    return [g for g in comparison.groups if g.label in best], title
+    drawn, metric = best_groups(comparison.groups, MOST_DRAWN)
+    return drawn, f"{comparison.title}, of which the {MOST_DRAWN} that validate best by {metric}"
 
 
 def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
@@ -115,7 +113,10 @@ def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
         grid.add_column(metric, justify="right", no_wrap=True)
     grid.add_column("best epoch", justify="right")
     grid.add_column("s/epoch", justify="right")
-    for g in comparison.groups:
+    groups, metric = best_groups(comparison.groups, MOST_PRINTED)
+    if len(groups) < len(comparison.groups):
+        grid.caption = f"the {len(groups)} that validate best by {metric}; comparison.csv has all"
+    for g in groups:
         cells = [_cell(comparison, g, metric) for metric in metrics]
         grid.add_row(
             Text(g.name), g.counts(), *cells, _mean(g.best_epoch(), ".1f"), _mean(g.seconds_per_epoch(), ".2f")

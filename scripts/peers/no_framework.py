@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from lrdecay.data.batches import Batches
+from lrdecay.machine import multiplies_faster_by_onednn
+from lrdecay.training.dense import compute_dense_layers
 from lrdecay.training.models import CNN
 from lrdecay.training.process import prepare_process
 
@@ -20,6 +22,7 @@ data, epochs, seed = np.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 split = torch.from_numpy(data["x_train"]).unsqueeze(1), torch.from_numpy(data["y_train"])
 torch.manual_seed(seed)
 model = CNN()
+compute_dense_layers(model, "onednn" if multiplies_faster_by_onednn() else "torch", torch.device("cpu"), "32-true")
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
 seconds, parts = [], []
 for number in range(epochs):

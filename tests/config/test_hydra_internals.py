@@ -1,10 +1,13 @@
 """What of Hydra and OmegaConf is used beyond their public interface is still there."""
 
 import argparse
+import copy
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from support.programs import ROOT
 
@@ -51,3 +54,30 @@ def test_omegaconfs_nodes_know_their_text_and_key():
     OmegaConf.register_new_resolver("note_node", note, replace=True)
     assert OmegaConf.create({"a": {"b": "${note_node:}"}}).a.b == 1
     assert seen[-1] == ("${note_node:}", "b")
+
+
+def test_hydras_loader_can_be_made_of_a_search_path_and_names_overrides():
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+        loader = hydra_internals.Loader(GlobalHydra.instance().config_loader().get_search_path())
+        assert isinstance(loader, ConfigLoader)
+        job = ["seed=2", "optimizer.lr=0.1"]
+        composed = loader.load_sweep_config(config, job)
+        assert composed.seed == 2
+        overrides = OverridesParser.create().parse_overrides(job)
+        assert hydra_internals.override_dirname(config, overrides) == "optimizer.lr=0.1,seed=2"
+        assert composed.hydra.job.override_dirname == "optimizer.lr=0.1,seed=2"
+
+
+def test_copies_of_hydras_repository_have_lists_of_sources_of_their_own():
+    register_resolvers()
+    hydra_internals.copy_no_sources()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        original, search_path = loader.repository, loader.get_search_path()
+        duplicate = copy.deepcopy(original)
+        assert duplicate is not original
+        duplicate.initialize_sources(search_path)
+        assert duplicate.sources is not original.sources
+        assert [source.path for source in duplicate.sources] == [source.path for source in original.sources]

@@ -82,3 +82,12 @@ def test_lightnings_writer_of_metrics_has_the_methods_that_ours_replaces(name):
     assert callable(getattr(ExperimentWriter, name))
     assert getattr(_Appended, name) is not getattr(ExperimentWriter, name)
     assert inspect.signature(getattr(_Appended, name)) == inspect.signature(getattr(ExperimentWriter, name))
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+def test_onednns_linear_layer_is_torchs():
+    assert internals.has_onednn_linear()
+    images, weight, bias = torch.rand(3, 5), torch.rand(2, 5), torch.rand(2)
+    for added in (bias, None):
+        expected = torch.nn.functional.linear(images, weight, added)
+        torch.testing.assert_close(internals.onednn_linear(images, weight, added), expected)

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lrdecay.cli.errors import one_line_errors
+from lrdecay.config import hydra_internals
 from lrdecay.config.messages import one_line
 from lrdecay.config.overrides import accepted
 from lrdecay.imports import importing
@@ -19,6 +20,7 @@ from lrdecay.sweeps.folders import register_resolvers
 def main(conf: Path) -> None:
     """Runs what the command line asks for, under the configuration in that folder."""
     register_resolvers()
+    hydra_internals.copy_no_sources()
     sys.argv[1:] = accepted(sys.argv[1:])
     with one_line_errors():
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)()

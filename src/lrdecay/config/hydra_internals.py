@@ -5,11 +5,13 @@ pre-releases, so that a name that goes away is news before a release of ours bre
 """
 
 import argparse
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
@@ -20,6 +22,15 @@ IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 Loader = ConfigLoaderImpl
 """What composes configurations; `lrdecay.config.variants` does some of its work faster."""
+
+
+def copy_no_sources() -> None:
+    """Makes Hydra's copies of its repository cheap: they have a list of sources of their own, but the same sources.
+
+    It makes a copy in order to replace that list, for each composition and for each group that ``--help`` lists, and
+    copies all configurations that come with it: two fifths of the time of ``--help``.
+    """
+    ConfigRepository.__deepcopy__ = lambda repository, _: copy.copy(repository)  # type: ignore[attr-defined]
 
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:

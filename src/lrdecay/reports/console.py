@@ -9,9 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from rich import get_console
 from rich.markup import escape
 
+from lrdecay import machine
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS
-from lrdecay.records.record import Record
+from lrdecay.records.record import Plan, Record
 from lrdecay.text import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def figure_path(path: Path) -> Path:
 
 
 def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
-    """What will be trained, in three lines."""
+    """What will be trained, in three lines, and a fourth where another precision would be faster."""
     plan = record.plan
     sizes = " / ".join(f"{count:,}" for count in plan.sizes.values())
     images = f", {sizes} images to train / validate / test" if sizes else ""
@@ -76,9 +77,23 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     whole = steps % per_epoch == 0
     length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    hint = f"\n{FASTER_IN_BF16}" if _gains_from_bf16(plan, str(trainer.precision)) else ""
     return (
         f"[bold]{escape(schedule)}[/] · {escape(str(plan.choices.get('optimizer')))}{rate} · "
         f"{escape(str(plan.choices.get('model')))}, {plan.parameters:,} parameters\n"
         f"{plan.data}{images}{batch}, {length}\n"
-        f"{plan.device}{processes}, {trainer.precision}, {plural(plan.threads, 'thread')}, seed {config.seed}"
+        f"{plan.device}{processes}, {trainer.precision}, {plural(plan.threads, 'thread')}, seed {config.seed}{hint}"
     )
+
+
+FASTER_IN_BF16 = (
+    "this processor multiplies bfloat16 in units of its own, so trainer.precision=bf16-mixed may be faster; "
+    "python scripts/benchmark.py training measures it"
+)
+LARGE = 2**19
+"""Parameters with which products take most of a step."""
+
+
+def _gains_from_bf16(plan: Plan, precision: str) -> bool:
+    on_cpu = str(plan.device) == "cpu" and precision == "32-true"
+    return on_cpu and (plan.parameters or 0) >= LARGE and machine.has_bf16_units()

@@ -1,11 +1,14 @@
 """Time and memory as work grows: jobs, records, steps of a schedule, images, epochs."""
 
-import os
+import math
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,19 +47,37 @@ class Growth(NamedTuple):
         unit: of the amounts.
         amounts: those that were tried.
         costs: of each.
+        most: amounts above it are no more work.
     """
 
     unit: str
     amounts: Sequence[int]
     costs: Sequence[Cost]
+    most: float = math.inf
+
+    @property
+    def work(self) -> np.ndarray:
+        counted: np.ndarray = np.minimum(np.array(self.amounts, dtype=float), self.most)
+        return counted
 
     @property
     def line(self) -> tuple[float, float]:
         """Seconds without any, and for each more, by least squares of the relative errors."""
-        amounts, seconds = np.array(self.amounts, float), np.array([cost.seconds for cost in self.costs])
-        design = np.stack([np.ones_like(amounts), amounts], axis=1) / seconds[:, None]
-        constant, slope = np.linalg.lstsq(design, np.ones_like(amounts), rcond=None)[0]
+        seconds = np.array([cost.seconds for cost in self.costs])
+        design = np.stack([np.ones_like(self.work), self.work], axis=1) / seconds[:, None]
+        constant, slope = np.linalg.lstsq(design, np.ones_like(self.work), rcond=None)[0]
         return float(constant), float(slope)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain values."""
+        constant, slope = self.line
+        return {
+            "amounts": list(self.amounts),
+            "seconds": [cost.seconds for cost in self.costs],
+            "on_the_line": (constant + slope * self.work).tolist(),
+            "megabytes": [cost.megabytes for cost in self.costs],
+            "line": (constant, slope),
+        }
 
 
 def scale(bench: Bench) -> None:
@@ -65,49 +86,45 @@ def scale(bench: Bench) -> None:
         grown("jobs", (10, 100, 1000), lambda count: jobs(bench, count)),
         grown("jobs already complete", (10, 100, 1000), lambda count: jobs(bench, count)),
         grown("records", (10, 100, 1000, 10_000), lambda count: records(bench, count)),
-        grown("steps of a schedule", (10**3, 10**5, 10**6, 10**7, 10**9), steps),
+        grown("steps of a schedule", (10**3, 10**4, 10**5, 10**6, 10**7, 10**9), steps, POINTS),
         grown("images", (1_797, 6_000, 20_000, 60_000), lambda count: images(bench, count)),
         grown("epochs", (1, 10, 100, 500), lambda count: epochs(bench, count)),
     ]
-    bench.results["scale"] = {
-        growth.unit: {
-            "amounts": list(growth.amounts),
-            "seconds": [cost.seconds for cost in growth.costs],
-            "megabytes": [cost.megabytes for cost in growth.costs],
-            "line": growth.line,
-        }
-        for growth in growths
-    }
+    found = bench.results["scale"] = {growth.unit: growth.summary() for growth in growths}
     rows = []
-    for growth in growths:
-        constant, slope = growth.line
-        for amount, cost in zip(growth.amounts, growth.costs, strict=True):
-            of_line = cost.seconds / (constant + slope * amount)
-            seconds = f"{cost.seconds:.3g}"
-            rows.append([f"{amount:,} {growth.unit}", seconds, f"{of_line:.2f}", f"{cost.megabytes:,.0f}"])
+    for unit, growth in found.items():
+        for values in zip(*(growth[key] for key in ("amounts", "seconds", "on_the_line", "megabytes")), strict=True):
+            amount, seconds, expected, megabytes = values
+            rows.append([f"{amount:,} {unit}", f"{seconds:.3g}", f"{seconds / expected:.2f}", f"{megabytes:,.0f}"])
+        constant, slope = growth["line"]
         rows.append([f"  {constant:.2g} s + {1e3 * slope:.2g} ms each", "", "", ""])
     table("As work grows", ["", "seconds", "of its line", "MB"], rows)
 
 
-def grown(unit: str, amounts: Sequence[int], cost: Callable[[int], Cost]) -> Growth:
+def grown(unit: str, amounts: Sequence[int], cost: Callable[[int], Cost], most: float = math.inf) -> Growth:
     costs = []
     for amount in amounts:
         print(f"{amount:,} {unit}", file=sys.stderr, flush=True)
         costs.append(cost(amount))
-    return Growth(unit, amounts, costs)
+    return Growth(unit, amounts, costs, most)
 
 
 def measured(command: list[str]) -> Cost:
     """Runs a command from the root of the project; what it printed ends this program if it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    start, highest = time.perf_counter(), 0
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            if found := re.search(r"VmHWM:\s*(\d+)", status.read_text()):
+                highest = int(found[1])
+            time.sleep(0.02)
+        seconds = time.perf_counter() - start
+        output.seek(0)
+        text = output.read()
     if process.returncode != 0:
-        sys.exit(f"error: {' '.join(command)} ended with status {process.returncode}:\n{output}")
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1024, output)
+        sys.exit(f"error: {' '.join(command)} ended with status {process.returncode}:\n{text}")
+    return Cost(seconds, highest / 1024, text)
 
 
 def jobs(bench: Bench, count: int) -> Cost:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
@@ -270,8 +270,8 @@ def growth_figure(growths: Mapping[str, Mapping[str, Any]], title: str) -> bytes
     """How seconds and MB grow with each of several amounts, a panel each on logarithmic scales, as PNG.
 
     Args:
-        growths: by what is counted: ``amounts``, ``seconds``, ``megabytes``, and ``line``, the constant and the slope
-            of the straight line through the seconds.
+        growths: by what is counted: ``amounts``, their ``seconds`` and ``megabytes``, the seconds ``on_the_line`` that
+            is straight, and its ``line``: the constant and the slope.
         title: above them.
     """
     rows = -(-len(growths) // 3)
@@ -279,11 +279,11 @@ def growth_figure(growths: Mapping[str, Mapping[str, Any]], title: str) -> bytes
     panels = figure.subplots(rows, 3, squeeze=False).flat
     for axes, (name, growth) in zip(panels, growths.items(), strict=False):
         amounts, (constant, slope) = np.array(growth["amounts"], dtype=float), growth["line"]
-        along = np.geomspace(amounts[0], amounts[-1])
-        axes.plot(along, constant + slope * along, color=COLOURS[-1], linewidth=1, linestyle="--")
+        axes.plot(amounts, growth["on_the_line"], color=COLOURS[-1], linewidth=1, linestyle="--")
         axes.plot(amounts, growth["seconds"], color=COLOURS[2], marker="o")
         axes.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds")
         axes.set_title(f"{constant:.2g} s + {slope:.2g} s each", fontsize=10)
+        axes.xaxis.set_minor_formatter(NullFormatter())
         memory = axes.twinx()
         memory.plot(amounts, growth["megabytes"], color=COLOURS[3], marker="s", linewidth=1, linestyle=":")
         memory.set(ylabel="MB", ylim=(0, 1.2 * max(growth["megabytes"])))

@@ -70,12 +70,15 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
                 check_present(own)
             with read_write(own), open_dict(own):
                 own.hydra.job.num = own.hydra.job.id = number
-            HydraConfig.instance().set_config(own)  # for ${hydra:…}
+            plain: Any = OmegaConf.to_container(own, resolve=False)
+            if uses_hydra := _uses_hydra(plain):
+                HydraConfig.instance().set_config(own)  # which copies it
             choices = built_from(own)
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]
             name = str(own.hydra.sweep.subdir)
-            planned.append(Job(number, list(overrides), fixed, label, name, settings_of(own)))
-            OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is derived from it
+            planned.append(Job(number, list(overrides), fixed, label, name, settings_of(own, plain)))
+            if uses_hydra:
+                OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is derived from it
     return planned
 
 
@@ -84,9 +87,13 @@ def _without(fixed: Sequence[str]) -> list[str]:
     return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"]
 
 
-def settings_of(config: DictConfig) -> dict[str, Any]:
-    """What determines the result of a job, resolved; what cannot be is left as it is, for the job to fail at."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)
+def settings_of(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines the result of a job, resolved; what cannot be is left as it is, for the job to fail at.
+
+    Args:
+        config: of the job.
+        plain: the same as plain values, its interpolations as text.
+    """
     values = {key: value for key, value in flatten(plain).items() if _counts(key)}
     for key, value in values.items():
         if "${" in str(value):
@@ -94,6 +101,12 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
                 value = OmegaConf.select(config, key)
             values[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     return determining(values | {"data": {"_target_": _target(plain)}}) | {"data": data_meant(config, None)}
+
+
+def _uses_hydra(plain: Mapping[str, Any]) -> bool:
+    """Whether a value that counts, or the folder's name, is taken from the job's ``hydra``; those of loggers do not."""
+    counted = {key: value for key, value in plain.items() if key not in ("hydra", "logger")}
+    return "${hydra:" in f"{counted} {plain['hydra']['sweep']['subdir']}"
 
 
 def _counts(key: str) -> bool:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from benchmarks import PARTS
 from benchmarks.bench import Bench, machine, save_data
+from benchmarks.charts import bar_chart, growth_figure
 from lrdecay.errors import ConfigError
 from lrdecay.records.files import write_atomically
-from lrdecay.reports.figures import bar_chart, growth_figure
 
 
 def main() -> None:

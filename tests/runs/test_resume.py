@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import programs
 from support.records import edit
-from support.runs import StoppedAt, assert_continuous, assert_same, begin, ends, go_on, the_run
+from support.runs import OnAMachine, StoppedAt, assert_continuous, assert_same, begin, ends, go_on, the_run
 
 from lrdecay.records.provenance import code
 from lrdecay.records.record import read
@@ -60,20 +60,6 @@ def test_goes_on_bit_for_bit(case, tmp_path):
     assert_same(run, the_run(reference))
     assert_continuous(run)
     assert [row["step"] for row in read(run / "record.json").progress.resumed][:2] == [step, 18]
-
-
-class OnAMachine:
-    """Where dense layers are faster by oneDNN, or not; stopped at a step, if there is one to stop at."""
-
-    def __init__(self, onednn: bool, step: int | None = None) -> None:
-        self.onednn, self.step = onednn, step
-
-    def __call__(self) -> None:
-        import lrdecay.machine
-
-        lrdecay.machine.multiplies_faster_by_onednn = lambda: self.onednn
-        if self.step is not None:
-            StoppedAt(self.step)()
 
 
 @pytest.mark.parametrize("onednn", [True, False])

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.util import spawnv_passfds
 from pathlib import Path
 from typing import Any
 
@@ -163,10 +164,13 @@ def _run(
 
 
 def _forked(path: str, words: list[str], descriptors: list[int]) -> int:
-    """Starts ``python -c code`` as multiprocessing does its servers, but forked from this process.
+    """Starts the server of `multiprocessing`'s forkserver forked from this process; all else as ever.
 
-    So what ``hydra/launcher=parallel`` forks its jobs from has everything imported too.
+    So what ``hydra/launcher=parallel`` forks its jobs from has everything imported too. A process that is spawned is to
+    have nothing of this one.
     """
+    if "multiprocessing.forkserver" not in words[-1]:
+        return spawnv_passfds(path, words, descriptors)
     if process := os.fork():
         return process
     status = 1

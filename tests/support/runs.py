@@ -95,6 +95,20 @@ def assert_continuous(run: Path) -> None:
     assert len(logged) == len({(step, tag) for step, tag, _ in logged})
 
 
+class OnAMachine:
+    """Where dense layers are faster by oneDNN, or not; stopped at a step, if there is one to stop at."""
+
+    def __init__(self, onednn: bool, step: int | None = None) -> None:
+        self.onednn, self.step = onednn, step
+
+    def __call__(self) -> None:
+        import lrdecay.machine
+
+        lrdecay.machine.multiplies_faster_by_onednn = lambda: self.onednn
+        if self.step is not None:
+            StoppedAt(self.step)()
+
+
 class StoppedAt:
     """Sends this process a signal when it begins a step, a validation batch or the validation's end."""
 

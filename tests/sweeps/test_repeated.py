@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from support import programs
 from support.records import edit
-from support.runs import StoppedAt, assert_same
+from support.runs import OnAMachine, StoppedAt, assert_same
 
 from lrdecay.records.record import read
 
@@ -195,18 +195,6 @@ def test_sigterm_ends_a_parallel_sweep_with_its_jobs(tmp_path):
     assert program.wait() == 143
     assert time.monotonic() - began < 10
     assert [read(run / "record.json").outcome.status for run in runs(tmp_path).values()] == ["interrupted"] * 2
-
-
-class OnAMachine:
-    """Where dense layers are faster by oneDNN, or not."""
-
-    def __init__(self, onednn: bool) -> None:
-        self.onednn = onednn
-
-    def __call__(self) -> None:
-        import lrdecay.machine
-
-        lrdecay.machine.multiplies_faster_by_onednn = lambda: self.onednn
 
 
 @pytest.mark.parametrize("onednn", [True, False])

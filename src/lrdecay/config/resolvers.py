@@ -40,6 +40,10 @@ def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
+SINGLE = ("None", "32", "32-true")
+"""Values of ``trainer.precision`` that are float32."""
+
+
 def faster_dense(*, _root_: DictConfig) -> str:
     """What computes dense layers faster on this machine in a run under this configuration: ``torch`` or ``onednn``.
 
@@ -48,8 +52,7 @@ def faster_dense(*, _root_: DictConfig) -> str:
     trainer: Any = _root_.get("trainer") or {}
     accelerator, precision = trainer.get("accelerator", "auto"), str(trainer.get("precision"))
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not machine.visible_gpus())
-    single = precision in ("None", "32", "32-true")
-    return "onednn" if on_cpu and single and machine.multiplies_faster_by_onednn() else "torch"
+    return "onednn" if on_cpu and precision in SINGLE and machine.multiplies_faster_by_onednn() else "torch"
 
 
 def register_resolvers() -> None:

@@ -77,6 +77,12 @@ class Plan(msgspec.Struct, kw_only=True):
     total_steps: int | None = None
     steps_per_epoch: int | None = None
 
+    @property
+    def dense(self) -> str:
+        """What computed dense layers, which decides the last digits: ``torch`` in runs that are older than the key."""
+        process = self.config.get("process")
+        return str(process.get("dense") or "torch") if isinstance(process, dict) else "torch"
+
 
 class Progress(msgspec.Struct, kw_only=True):
     """How far a run has come.

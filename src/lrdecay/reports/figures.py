@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
@@ -37,7 +37,7 @@ def rate_figure(rates: Sequence[tuple[int, float]], steps_per_epoch: int, title:
     axes.step(steps / steps_per_epoch, values, where="post", color=COLOURS[2])
     axes.set(title=_plain(title), xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _tidy(axes)
-    return _png(figure)
+    return png(figure)
 
 
 def preview_figure(curves: Sequence[RateCurve]) -> bytes:
@@ -65,7 +65,7 @@ def preview_figure(curves: Sequence[RateCurve]) -> bytes:
             continue  # there is no one axis of steps
         axes.secondary_xaxis("top", functions=(lambda x: x * per_epoch, lambda x: x / per_epoch)).set_xlabel("step")
     figure.legend(loc="outside lower center", ncols=1 if legend_rows < 4 else 2, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
@@ -90,7 +90,7 @@ def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
         axes.set(xticks=[], yticks=[], ylim=(0, None), xlim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("learning rate over the run; dashed: momentum", fontsize=10)
-    return _png(figure)
+    return png(figure)
 
 
 def range_test_figure(test: "RangeTest", title: str) -> bytes:
@@ -110,7 +110,7 @@ def range_test_figure(test: "RangeTest", title: str) -> bytes:
     _tidy(axes)
     axes.set_xscale("log" if test.mode == "exponential" else "linear")
     axes.legend(frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _corners(curve: RateCurve) -> np.ndarray:
@@ -246,50 +246,7 @@ def gains_figure(findings: Sequence["Finding"], title: str) -> bytes:
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(_plain(title), fontsize=10, wrap=True)
-    return _png(figure)
-
-
-def bar_chart(values: Mapping[str, Sequence[float]], title: str) -> bytes:
-    """A bar for the median of each name's values, with their range, the first as the measure of the others, as PNG."""
-    figure = Figure(figsize=(8, 0.8 + 0.45 * len(values)), layout="constrained")
-    axes = figure.add_subplot()
-    medians = np.array([np.median(several) for several in values.values()])
-    ends = np.array([(min(several), max(several)) for several in values.values()])
-    colours = [COLOURS[2], *[COLOURS[-1]] * (len(values) - 1)]
-    axes.barh(list(values), medians, xerr=np.abs(ends - medians[:, None]).T, color=colours, ecolor=COLOURS[0])
-    for row, (median, (_, highest)) in enumerate(zip(medians, ends, strict=True)):
-        times = "" if row == 0 else f"  ({median / medians[0]:.1f}×)"
-        axes.annotate(f"{median:.1f}{times}", (highest, row), (4, 0), textcoords="offset points", va="center")
-    axes.set(title=title, xlim=(0, 1.15 * ends.max()))
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
-
-
-def growth_figure(growths: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
-    """How seconds and MB grow with each of several amounts, a panel each on logarithmic scales, as PNG.
-
-    Args:
-        growths: by what is counted: ``amounts``, their ``seconds`` and ``megabytes``, the seconds ``on_the_line`` that
-            is straight, and its ``line``: the constant and the slope.
-        title: above them.
-    """
-    rows = -(-len(growths) // 3)
-    figure = Figure(figsize=(12, 3.4 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, 3, squeeze=False).flat
-    for axes, (name, growth) in zip(panels, growths.items(), strict=False):
-        amounts, (constant, slope) = np.array(growth["amounts"], dtype=float), growth["line"]
-        axes.plot(amounts, growth["on_the_line"], color=COLOURS[-1], linewidth=1, linestyle="--")
-        axes.plot(amounts, growth["seconds"], color=COLOURS[2], marker="o")
-        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds")
-        axes.set_title(f"{constant:.2g} s + {slope:.2g} s each", fontsize=10)
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        memory = axes.twinx()
-        memory.plot(amounts, growth["megabytes"], color=COLOURS[3], marker="s", linewidth=1, linestyle=":")
-        memory.set(ylabel="MB", ylim=(0, 1.2 * max(growth["megabytes"])))
-        axes.grid(alpha=0.3)
-    figure.suptitle(f"{title}; dashed: a straight line, dotted: the highest resident set", fontsize=11)
-    return _png(figure)
+    return png(figure)
 
 
 def _plain(text: str) -> str:
@@ -303,7 +260,8 @@ def _tidy(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
     return _file(figure, "png")
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
@@ -119,7 +119,10 @@ def _data(comparison: Comparison) -> dict[str, Any]:
 
 
 def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
-    rows = {name: _without(comparison.row(group, name), NAMES) for name in MEASURES}
+    rows = {
+        name: {key: value for key, value in comparison.row(group, name).items() if key not in NAMES}
+        for name in MEASURES
+    }
     rate = comparison.row(group, "diverged")
     baseline = comparison.baselines.get(group.label, group)
     points = _points(len(group.epochs), most)
@@ -139,10 +142,6 @@ def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
 
 NAMES = ("data", "group", "label", "measure", "baseline")
 """Columns of the table that are no numbers of a measure."""
-
-
-def _without(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {key: row[key] for key in sorted(row.keys() - set(keys))}
 
 
 def _points(count: int, most: int) -> np.ndarray:

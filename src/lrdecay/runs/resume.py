@@ -112,9 +112,11 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
     """
     if not record.plan.composed:
         raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
-    # What computes dense layers decides the last digits, and stays what it was, also on another machine.
-    dense = (record.plan.config.get("process") or {}).get("dense", "torch")
-    values = record.plan.composed | {"process": (record.plan.composed.get("process") or {}) | {"dense": dense}}
+    # What computes dense layers stays what it was, also on another machine.
+    process = record.plan.composed.get("process") or {}
+    values = record.plan.composed | (
+        {"process": process | {"dense": record.plan.dense}} if isinstance(process, dict) else {}
+    )
     if conf is not None:
         require_trusted(record, conf)
         values = values | {"data": without_downloads(values.get("data"), conf)}

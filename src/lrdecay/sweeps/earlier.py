@@ -38,7 +38,7 @@ class Earlier:
 
         A sweep keeps to it, also on another machine, or its runs would not be the same as those that are added.
         """
-        kernels = {(record.plan.config.get("process") or {}).get("dense", "torch") for record in self.records.values()}
+        kernels = {record.plan.dense for record in self.records.values()}
         return kernels.pop() if len(kernels) == 1 else None
 
     def settled(self, folder: str) -> bool:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lrdecay.config.resolvers import SINGLE
 from lrdecay.errors import ConfigError
 from lrdecay.training import internals
 
@@ -66,5 +67,3 @@ def compute_dense_layers(model: nn.Module, by: str, device: torch.device, precis
 
 SMALLEST = 2**17
 """Weights of a layer; with fewer, what a call costs is more than what its products gain."""
-SINGLE = ("None", "32", "32-true")
-"""Values of ``trainer.precision`` that are float32."""

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where MNIST lies, if it does: the article's own experiment is shown then.
+MNIST := $(wildcard $(or $(LRDECAY_DATA),data)/MNIST/raw/train-images-idx3-ubyte)
+
 .PHONY: help run test test-fast test-all lint format clean tensorboard
 
 help:  ## list the targets
@@ -23,7 +26,7 @@ help:  ## list the targets
 		&& touch $@ || echo "no Chromium: install it to test the page in a browser too"
 
 run: .venv/run  ## compare constant, step, exponential and cosine decay
-	$(BIN)/python train.py -m experiment=demo
+	$(BIN)/python train.py -m experiment=$(if $(MNIST),demo_mnist,demo)
 
 test: .venv/browser  ## every test that needs no GPU
 	$(BIN)/pytest -n auto --dist worksteal -m 'not gpu'

@@ -20,7 +20,7 @@ from benchmarks import PARTS
 from benchmarks.bench import Bench, machine, save_data
 from benchmarks.charts import bar_chart, growth_figure
 from lrdecay.errors import ConfigError
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 
 
 def main() -> None:

@@ -39,6 +39,15 @@ def mnist_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def shakespeare_root() -> Path:
+    """The folder with the text of Shakespeare's plays."""
+    root = Path(os.environ.get("LRDECAY_DATA", ROOT / "data")).absolute()
+    if not (root / "tinyshakespeare/input.txt").is_file():
+        pytest.skip("tinyshakespeare is not on disk: set LRDECAY_DATA")
+    return root
+
+
 SLOW = {"cli", "runs", "sweeps"}
 """Folders whose tests start programs; those elsewhere that do are marked one by one."""
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lrdecay.analysis.inference import bootstrap, difference, estimate, holm, interval, proportion
+from lrdecay.analysis.inference import (
+    OfItems,
+    Resampled,
+    bootstrap,
+    difference,
+    estimate,
+    holm,
+    interval,
+    proportion,
+)
 
 DRAWS = 1000
 
@@ -154,3 +163,67 @@ def test_a_proportion_is_that_of_clopper_and_pearson():
         found = proportion(count, n)
         assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
     assert math.isnan(proportion(0, 0).mean)
+
+
+class TestNewData:
+    """Planted truth: two learners that are equally good over all data, judged on small test sets."""
+
+    @pytest.mark.parametrize(("seeds", "items"), [(3, 200), (5, 100), (20, 359)])
+    def test_of_a_test_set_that_all_share(self, seeds, items):
+        rng = np.random.default_rng(seeds)
+        wrong = {"items": 0, "seeds alone": 0}
+        for _ in range(DRAWS):
+            # How likely each item is to be right differs between the learners, and has the same distribution.
+            likely = rng.beta(1.5, 0.5, (2, 1, items)) + rng.normal(0, 0.02, (2, seeds, 1))
+            right = (rng.random((2, seeds, items)) < likely).astype(np.float32)
+            sides = [dict(enumerate(side.mean(axis=1).tolist())) for side in right]
+            of_items = OfItems(*(dict(enumerate(side)) for side in right))
+            with_items = difference(*sides, sampling=of_items)
+            assert with_items.new_data
+            wrong["items"] += with_items.p < 0.05
+            wrong["seeds alone"] += difference(*sides).p < 0.05
+        assert wrong["items"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
+        assert wrong["seeds alone"] > 1.5 * wrong["items"]
+
+    @pytest.mark.parametrize("seeds", [5, 20])
+    def test_of_one_pool_that_each_seed_splits_anew(self, seeds):
+        rng = np.random.default_rng(seeds)
+        pool, test = 150, 30
+        wrong = {"corrected": 0, "as if independent": 0}
+        for _ in range(DRAWS):
+            classes = rng.integers(0, 2, pool)
+            inputs = rng.normal(0, 1, (pool, 8)) + 0.35 * (2 * classes[:, None] - 1)
+            accuracies: tuple[dict, dict] = {}, {}
+            for seed in range(seeds):
+                rows = rng.permutation(pool)
+                train, held_out = rows[:-test], rows[-test:]
+                for side, columns in zip(accuracies, (slice(0, 4), slice(4, 8)), strict=True):
+                    x, y = inputs[train, columns], classes[train]
+                    towards = x[y == 1].mean(axis=0) - x[y == 0].mean(axis=0)
+                    said = (inputs[held_out, columns] - x.mean(axis=0)) @ towards > 0
+                    side[seed] = float((said == classes[held_out]).mean())
+            wrong["corrected"] += difference(*accuracies, sampling=Resampled(test / (pool - test))).p < 0.05
+            wrong["as if independent"] += difference(*accuracies).p < 0.05
+        assert wrong["corrected"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
+        assert wrong["as if independent"] > 2 * wrong["corrected"]
+
+    def test_finds_a_difference_that_is_there(self):
+        rng = np.random.default_rng(0)
+        right = (rng.random((2, 10, 500)) < np.array([0.9, 0.8])[:, None, None]).astype(np.float32)
+        sides = [dict(enumerate(side.mean(axis=1).tolist())) for side in right]
+        found = difference(*sides, sampling=OfItems(*(dict(enumerate(side)) for side in right)))
+        assert found.p < 1e-6
+        assert found.low < 0.1 < found.high
+
+    def test_needs_the_items_of_every_pair_and_three_of_them(self):
+        sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}
+        items = {seed: np.array([1.0, 0.0, 1.0]) for seed in (1, 2, 3)}
+        without = difference(*sides)
+        assert difference(*sides, sampling=OfItems({1: items[1]}, items)) == without
+        two = [{seed: side[seed] for seed in (1, 2)} for side in sides]
+        assert not difference(*two, sampling=OfItems(items, items)).new_data
+
+    def test_data_that_were_generated_anew_need_no_correction(self):
+        sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}
+        plain, generated = difference(*sides), difference(*sides, sampling=Resampled(0.0))
+        assert (generated.low, generated.p, generated.new_data) == (pytest.approx(plain.low), plain.p, True)

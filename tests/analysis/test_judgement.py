@@ -14,7 +14,7 @@ from lrdecay.analysis.judgement import judge
 from lrdecay.config.claims import claim_names, read_claim
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
-from lrdecay.reports.findings import markdown
+from lrdecay.reports.findings import markdown, mixed, sentence
 
 CONF = ROOT / "conf"
 
@@ -60,9 +60,25 @@ def test_the_verdict_is_the_planted_truth(expect, margin, effect, word):
 
 def test_one_refuted_part_refutes_and_one_open_part_leaves_it_open():
     part = Part(["cosine", "step"], ["test/acc"], "better")
-    assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": -0.01})).word == "refuted"
+    assert judge(claim(part), runs({"constant": 0, "cosine": 0, "step": -0.01})).word == "refuted"
     assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0})).word == "inconclusive"
     assert judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": 0.01})).word == "supported"
+
+
+def test_what_holds_for_one_group_and_not_for_another_is_mixed():
+    part = Part(["cosine", "step"], ["test/acc"], "better")
+    verdict = judge(claim(part), runs({"constant": 0, "cosine": 0.01, "step": -0.01}))
+    assert verdict.word == "mixed"
+    assert mixed(verdict) == "holds for cosine in test/acc; does not hold for step in test/acc"
+
+
+def test_says_how_many_seeds_would_decide_what_is_open():
+    (finding,) = judge(
+        claim(Part(["cosine"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0.0003})
+    ).findings
+    assert finding.word == "inconclusive"
+    assert finding.seeds > finding.found.n
+    assert f"{finding.seeds} seeds would decide it" in sentence(finding)
 
 
 def test_a_lower_loss_is_a_gain():

@@ -261,7 +261,7 @@ class TestBeyondThePureSchedule:
         first, second = (read(run / "record.json") for run in runs)
         assert first.outcome.final == second.outcome.final  # looking at the average does not disturb the training
         saved = torch.load(runs[0] / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        module = Classifier(MLP(), lambda parameters: torch.optim.SGD(parameters, lr=1), Cosine())
+        module = Classifier(MLP(), lambda model: torch.optim.SGD(model.parameters(), lr=1), Cosine())
         module.load_state_dict(saved)
         data = Digits()
         data.prepare(seed=1, device=torch.device("cpu"))

@@ -16,7 +16,6 @@ from support import programs
 from support.programs import ROOT
 from support.records import edit
 from support.runs import SMALL, the_run
-from torch.nn import Parameter
 
 from lrdecay.config.build import build, instantiate
 from lrdecay.config.compose import compose_all
@@ -65,7 +64,7 @@ def is_refused_when_built(key: str, value: str) -> bool:
         )  # as Hydra does
         parts = build(config)
         _ = parts.schedule, parts.scale, parts.data, parts.callbacks
-        parts.make_optimizer([Parameter(torch.zeros(1))])
+        parts.make_optimizer(torch.nn.Linear(1, 1))
         parts.trainer(logger=False)
         unknown = {size: known for size, known in SIZES.items() if config.model[size] is None}
         instantiate(config.model, "model", **unknown)

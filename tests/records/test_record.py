@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.records import edit
 
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 from lrdecay.records.identity import result_hash
 from lrdecay.records.record import Plan, Record, RecordError, find, plan, read, write
 

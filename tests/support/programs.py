@@ -192,13 +192,13 @@ class KilledIn:
         self.name, self.time, self.after = name, time, after
 
     def __call__(self) -> None:
-        import lrdecay.records.files
+        import lrdecay.files
 
         self.sync, self.replace = os.fsync, Path.replace
         if self.after:
             Path.replace = lambda path, target: (self.replace(path, target), self.count(Path(target).name == self.name))
         else:
-            lrdecay.records.files.os.fsync = self.half_written
+            lrdecay.files.os.fsync = self.half_written
 
     def half_written(self, descriptor: int) -> None:
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name

@@ -106,7 +106,7 @@ def test_puts_the_weights_back():
     data = Digits()
     data.prepare(seed=1, device=torch.device("cpu"))
     schedule = Cosine()
-    module = Classifier(MLP(), lambda parameters: torch.optim.SGD(parameters, lr=1.0), schedule)
+    module = Classifier(MLP(), lambda model: torch.optim.SGD(model.parameters(), lr=1.0), schedule)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=-1, max_steps=40, logger=False, callbacks=[Probe()], limit_val_batches=0,

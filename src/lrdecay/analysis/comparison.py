@@ -1,24 +1,30 @@
 """Groups to a comparison: their measures, and how they differ from those of a baseline."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lrdecay.analysis.groups import Group, group_records, matching, seed, settings_of, varied_keys
+from lrdecay.analysis.groups import Group, group_records, matching, settings_of, varied_keys
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.analysis.measures import MEASURES, Targets
+from lrdecay.analysis.notes import notes_on
+from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
+from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
 from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import MONITORED
 from lrdecay.records.record import Record
-from lrdecay.text import listed, plural
+from lrdecay.text import format_seconds, listed, plural
 
 SIGNIFICANT = 1 - LEVEL
+MOST_OPEN = 6
+NEW_SEEDS, NEW_DATA = "new seeds", "new seeds and new data"
+"""What a difference's interval holds for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class Comparison:
     def title(self) -> str:
         runs = sum(len(g.runs) for g in self.groups)
         data = " ".join(self.data.split())[:80]
-        return f"{data}: {plural(runs, 'run')} in {plural(len(self.groups), 'group')}"
+        seconds = sum(run.progress.seconds for g in self.groups for run in g.runs)
+        trained = f", {format_seconds(seconds)} of training" if seconds >= 1 else ""
+        return f"{data}: {plural(runs, 'run')} in {plural(len(self.groups), 'group')}{trained}"
 
 
 def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:
@@ -132,21 +140,33 @@ def compare_groups(
     baselines, found = find_baselines(groups, baseline)
     targets = {g.label: baseline_targets(baselines.get(g.label)) for g in groups}
     by_label = {g.label: g for g in groups}
+    of_others = {baseline.label for label, baseline in baselines.items() if baseline.label != label}
 
     @cache  # for all the groups that have the same one
     def baseline_values(label: str, measure: str) -> dict[int, float]:
         return by_label[label].by_seed(measure, targets[label])
 
+    @cache
+    def baseline_items(label: str, measure: str) -> Mapping[int, np.ndarray]:
+        return items_by_seed(by_label[label], measure)
+
+    def items_of(group: Group, measure: str) -> Mapping[int, np.ndarray]:
+        kept = group.label in of_others
+        return baseline_items(group.label, measure) if kept else items_by_seed(group, measure)
+
     rows = [
         {"data": data, "group": g.name, "label": g.label, **row}
         for g in groups
-        for row in _rows(g, baselines.get(g.label), targets[g.label], baseline_values)
+        for row in _rows(g, baselines.get(g.label), targets[g.label], baseline_values, items_of)
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
     table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
     table = table.set_index(["label", "measure"], drop=False)
-    return Comparison(data, list(groups), baselines, targets, table, [*notes, *found, *_notes(groups, baselines)])
+    said = [*notes, *found, *notes_on(groups, baselines)]
+    comparison = Comparison(data, list(groups), baselines, targets, table, said)
+    said += _open(comparison, items_of)
+    return comparison
 
 
 def compare_records(
@@ -187,6 +207,7 @@ def _rows(
     baseline: Group | None,
     targets: Targets,
     baseline_values: Callable[[str, str], Mapping[int, float]],
+    items_of: ItemsOf,
 ) -> Iterable[dict[str, Any]]:
     for name, measure in MEASURES.items():
         values = group.by_seed(name, targets)
@@ -199,7 +220,7 @@ def _rows(
         row |= {"best": best(there, default=math.nan), "worst": worst(there, default=math.nan)}
         against = None if baseline is None or baseline is group else baseline
         other = baseline_values(against.label, name) if against else {}
-        to = difference(values, other)
+        to = difference(values, other, sampling=sampling(group, against, name, items_of) if against else None)
         yield row | {"baseline": against.name if against else "", **_difference_columns(to)}
     rate = proportion(len(group.diverged), len({*map(id, group.completed), *map(id, group.diverged)}))
     yield {"measure": "diverged", "n": rate.n, "mean": rate.mean, "low": rate.low, "high": rate.high}
@@ -207,7 +228,8 @@ def _rows(
 
 def _difference_columns(to: Difference) -> dict[str, Any]:
     ends = {"difference": to.mean, "difference low": to.low, "difference high": to.high}
-    return ends | {"pairs": to.n, "paired": to.paired, "p": to.p}
+    covers = (NEW_DATA if to.new_data else NEW_SEEDS) if math.isfinite(to.low) else ""
+    return ends | {"pairs": to.n, "paired": to.paired, "covers": covers, "p": to.p}
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
@@ -221,54 +243,34 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return "better" if MEASURES[row["measure"]].gain(row["difference"]) > 0 else "worse"
 
 
-def _notes(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]:
-    notes = []
-    for g in groups:
-        notes += _cut_short(g)
-        if not any(run.outcome.status == "completed" for run in g.runs):
-            notes.append(f"{g.label}: no run completed")
-        elif lost := sum(run.outcome.status == "diverged" for run in g.runs):
-            notes.append(f"{g.label}: {lost} of {len(g.runs)} diverged, and have no part in its numbers")
-        if went_on := sum(run.progress.divergence is not None for run in g.completed):
-            notes.append(f"{g.label}: {went_on} of {len(g.runs)} had a loss that was not finite, and continued")
-        notes += _pairing(g, baselines.get(g.label, g))
-        twice = [of for of, count in Counter(map(seed, g.completed)).items() if count > 1]
-        if twice:
-            seeds = ", ".join(map(str, sorted(twice)))
-            notes.append(f"{g.label}: seed {seeds} was run more than once, and counts once, with the mean")
-        if len(lengths := sorted({len(run.progress.epochs) for run in g.completed})) > 1:
-            notes.append(f"{g.label}: runs of {' and '.join(map(str, lengths))} epochs")
-    completed = [run for g in groups for run in g.completed]
-    planned = sorted({run.plan.total_steps for run in completed if run.plan.total_steps is not None})
-    if len(planned) > 1:
-        notes.append(f"runs of different lengths: {', '.join(f'{steps:,}' for steps in planned)} steps")
-    if len({run.plan.code for run in completed}) > 1:
-        notes.append("the runs are of different versions of the code")
-    for name, what in (("device", "devices"), ("threads", "numbers of threads")):
-        if len(there := sorted({str(getattr(run.plan, name)) for run in completed})) > 1:
-            notes.append(f"the runs are of different {what}: {', '.join(there)}")
-    compared = {g.label for g in groups if g.label in baselines and baselines[g.label] is not g}
-    if compared and all(len({seed(run) for run in g.completed}) < 2 for g in groups):
-        notes.append("one seed: there are no intervals and no tests; seed=1,2,3,4,5 gives them")
-    return notes
-
-
-def _cut_short(group: Group) -> list[str]:
-    """What has to be said of runs that did not reach the end that was planned."""
-    if not group.cut_short:
+def _open(comparison: Comparison, items_of: ItemsOf) -> list[str]:
+    """How many seeds would decide what is open of the accuracy, and what they would cost."""
+    measure = accuracy(comparison)
+    undecided = [g for g in comparison.tested if comparison.row(g, measure)["verdict"] == "no difference shown"]
+    alpha = SIGNIFICANT / max(len(comparison.tested), 1)
+    words, seconds = [], []
+    for g in undecided[:MOST_OPEN]:
+        baseline, targets = comparison.baselines[g.label], comparison.targets[g.label]
+        sides = g.by_seed(measure, targets), baseline.by_seed(measure, targets)
+        found = difference(*sides, sampling=sampling(g, baseline, measure, items_of))
+        seeds = seeds_to_decide(found, alpha, abs(found.mean))
+        if seeds is None:
+            words.append(f"{g.name} more than {MOST_SEEDS:,}")
+        else:
+            words.append(f"{g.name} {seeds:,}")
+            of_a_pair = sum(float(np.mean([run.progress.seconds for run in one.completed])) for one in (g, baseline))
+            seconds.append((seeds - found.n) * of_a_pair)
+    if not words:
         return []
-    runs = listed([f"seed {seed(run)} {run.cut_short}" for run in group.cut_short], most=4)
-    if group.cut_short_count:
-        return [f"{group.label}: {runs}; its schedule was cut off there"]
-    return [f"{group.label}: {runs}; not averaged with whole runs, which --cut-short does"]
+    more = f" and {len(undecided) - MOST_OPEN} more" if len(undecided) > MOST_OPEN else ""
+    cost = f"; {format_seconds(sum(seconds))} of training more" if seconds else ""
+    return [
+        f"open in {measure}, and the seeds that would decide it (80% power, were the difference as measured): "
+        f"{', '.join(words)}{more}{cost}"
+    ]
 
 
-def _pairing(group: Group, baseline: Group) -> list[str]:
-    """What has to be said where not all seeds of a group are among its baseline's."""
-    seeds, others = ({seed(run) for run in g.completed} for g in (group, baseline))
-    common = len(seeds & others)
-    if not seeds or not others or common == len(seeds | others):
-        return []
-    if common < 2 <= min(len(seeds), len(others)):
-        return [f"{group.label}: compared with {baseline.label} without pairs, for {common} of the seeds are in common"]
-    return [f"{group.label}: {common} of its {len(seeds)} seeds are in common with {baseline.label}, and are compared"]
+def accuracy(comparison: Comparison) -> str:
+    """The accuracy by which the groups are judged first: of the test set, where it was measured."""
+    measured = any(comparison.row(g, "test/acc")["n"] for g in comparison.tested)
+    return "test/acc" if measured else "val/acc"

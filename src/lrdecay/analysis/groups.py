@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import MEASURES, Targets, number
 from lrdecay.errors import is_integer
-from lrdecay.records.identity import determining
+from lrdecay.records.identity import determining, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
@@ -182,9 +183,22 @@ def setting(run: Record, key: str) -> Any:
 
 def settings_of(record: Record) -> dict[str, Any]:
     """What sets a group apart: everything that determines the result but the seed."""
-    settings = {key: value for key, value in determining(record.plan.config).items() if key != "seed"}
+    derived = of_the_seed(record)
+    settings = {
+        key: value
+        for key, value in determining(record.plan.config, record.plan.data).items()
+        if key != "seed" and key not in derived
+    }
     extended = [row.get("step") for row in record.progress.resumed if "mode" in row]
     return settings | ({"extended_at": extended} if extended else {})
+
+
+def of_the_seed(record: Record) -> set[str]:
+    """The keys that a run's configuration derives from its seed, as ``data.split_seed: ${seed}``."""
+    composed = record.plan.composed
+    if "seed}" not in str(composed):  # which most have not
+        return set()
+    return {key for key, value in flatten(composed).items() if re.search(r"\$\{\.*seed\}", str(value))}
 
 
 def varied_keys(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import betaincinv, stdtr, stdtrit
 
 LEVEL = 0.95
+FEWEST_ROWS = 3
+"""Seeds below which the interval over seeds and items would be too narrow, see the planted truths of the tests."""
 BOOTSTRAP_FROM = 20
 """Values below which a bootstrap interval is too narrow to be shown."""
 
@@ -30,10 +32,15 @@ class Difference(Estimate):
         n: pairs, or values of the smaller side where they could not be paired.
         p: two-sided, that there is no difference; NaN where it could not be tested.
         paired: whether by seed.
+        new_data: whether interval and p hold for other data too, and not for other seeds alone.
+        of_seeds, of_data: the variance of the mean is of_seeds / n + of_data; NaN and 0 where that is not known.
     """
 
     p: float
     paired: bool
+    new_data: bool = False
+    of_seeds: float = math.nan
+    of_data: float = 0.0
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -73,16 +80,48 @@ def bootstrap(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> tup
     return float(ends.low), float(ends.high)
 
 
-def difference(values: Mapping[int, float], baseline: Mapping[int, float], level: float = LEVEL) -> Difference:
+@dataclass(frozen=True)
+class Resampled:
+    """Each seed has drawn the data that it was trained and evaluated on.
+
+    Attributes:
+        overlap: items evaluated for each one trained on, where all seeds draw from one pool; 0 where each has data that
+            no other has.
+    """
+
+    overlap: float
+
+
+@dataclass(frozen=True)
+class OfItems:
+    """All seeds were evaluated on the same items: the outcome of each item, by seed, of both sides."""
+
+    values: Mapping[int, np.ndarray]
+    baseline: Mapping[int, np.ndarray]
+
+
+Sampling = Resampled | OfItems | None
+"""How the data were drawn; ``None`` where they are the same for all, and nothing is known of single items."""
+
+
+def difference(
+    values: Mapping[int, float], baseline: Mapping[int, float], level: float = LEVEL, sampling: Sampling = None
+) -> Difference:
     """How much the values lie above a baseline's.
 
     Paired by seed, with Student's t for the mean of the differences, over the seeds that both have. Where fewer than
     two are common and both have several, Welch's t for two samples. Differences that are all the same have no spread
     from which t could tell anything: there is no interval then, and the p is that of the sign test.
 
+    Over seeds that share a test set, the mean difference is as uncertain as the choice of its items, too; how
+    uncertain is known where the outcome of each item is, see `_two_way`. Seeds that each split one pool anew have items
+    in common, so their differences vary less than those of new data would: the variance is s²·(1/n + overlap) then, and
+    not s²/n (Nadeau and Bengio 2003).
+
     Args:
         values, baseline: a number for each seed; NaN counts as missing.
         level: confidence of the interval.
+        sampling: how the data were drawn, if the interval is to hold for other data too.
     """
     values, baseline = ({seed: x for seed, x in side.items() if math.isfinite(x)} for side in (values, baseline))
     common = sorted(values.keys() & baseline.keys())
@@ -95,7 +134,8 @@ def difference(values: Mapping[int, float], baseline: Mapping[int, float], level
 
         test = stats.ttest_ind(*sides, equal_var=False)
         ends = test.confidence_interval(level)
-        return Difference(mean, float(ends.low), float(ends.high), n, float(test.pvalue), False)
+        new_data = sampling == Resampled(0.0)
+        return Difference(mean, float(ends.low), float(ends.high), n, float(test.pvalue), False, new_data)
     differences = np.array([values[seed] - baseline[seed] for seed in common])
     found = estimate(differences, level)
     if found.n < 2:
@@ -105,9 +145,49 @@ def difference(values: Mapping[int, float], baseline: Mapping[int, float], level
     if np.ptp(differences) <= dust:
         p = 1.0 if abs(found.mean) <= dust else 0.5 ** (found.n - 1)
         return Difference(found.mean, math.nan, math.nan, found.n, p, True)
-    error = differences.std(ddof=1) / math.sqrt(found.n)
-    p = 2 * float(stdtr(found.n - 1, -abs(found.mean) / error))
-    return Difference(found.mean, found.low, found.high, found.n, p, True)
+    of_seeds, of_data, freedom = float(differences.var(ddof=1)), 0.0, float(found.n - 1)
+    new_data = False
+    if isinstance(sampling, Resampled):
+        of_data, new_data = of_seeds * sampling.overlap, True
+    elif sampling is not None and found.n >= FEWEST_ROWS and _all_have_items(sampling, common):
+        of_items = np.stack([sampling.values[seed] - sampling.baseline[seed] for seed in common])
+        of_seeds, of_data, freedom = _two_way(of_items)
+        new_data = True
+    error = math.sqrt(of_seeds / found.n + of_data)
+    half = float(stdtrit(freedom, (1 + level) / 2)) * error
+    p = 2 * float(stdtr(freedom, -abs(found.mean) / error))
+    return Difference(found.mean, found.mean - half, found.mean + half, found.n, p, True, new_data, of_seeds, of_data)
+
+
+def _all_have_items(sampling: OfItems, seeds: Sequence[int]) -> bool:
+    return all(seed in side for side in (sampling.values, sampling.baseline) for seed in seeds)
+
+
+def _two_way(outcomes: np.ndarray) -> tuple[float, float, float]:
+    """The variance of the mean of a table over new rows and new columns: what of it falls as 1/n with the rows n, times
+    n, and what does not; and its degrees of freedom.
+
+    A number of row i and column j is a mean + a part of the row + a part of the column + a rest, each drawn anew, so
+    the mean of n × m of them has the variance of the rows' parts / n + that of the columns' / m + that of the rest /
+    (n·m). It is estimated from the mean squares, as (rows' + columns' − rest's) / (n·m), and is not less than the
+    rows' or the columns' alone would make it; the degrees of freedom are Satterthwaite's (1946).
+
+    Args:
+        outcomes: seeds × items, at least `FEWEST_ROWS` and two.
+    """
+    n, m = outcomes.shape
+    outcomes = outcomes.astype(np.float64) - outcomes.mean(dtype=np.float64)
+    of_rows, of_columns = outcomes.mean(axis=1), outcomes.mean(axis=0)
+    rows = m * float((of_rows**2).sum()) / (n - 1)
+    columns = n * float((of_columns**2).sum()) / (m - 1)
+    rest_squares = float((outcomes**2).sum()) - rows * (n - 1) - columns * (m - 1)
+    rest = max(rest_squares, 0.0) / ((n - 1) * (m - 1))
+    total = rows + columns - rest
+    if total <= max(rows, columns):  # where one of the parts seems to be none
+        return (rows / m, 0.0, n - 1) if rows >= columns else (columns / m, 0.0, m - 1)
+    squares = rows**2 / (n - 1) + columns**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
+    of_columns_alone = (columns - rest) / (n * m)
+    return rows / m, of_columns_alone, total**2 / squares
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -13,12 +13,14 @@ from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL, Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.power import seeds_to_decide
+from lrdecay.analysis.sampling import items_by_seed, sampling
 from lrdecay.analysis.tuning import monitored, tune, validates
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
 
-Word = Literal["supported", "refuted", "inconclusive"]
+Word = Literal["supported", "refuted", "mixed", "inconclusive"]
 BySeed = Mapping[int, float]
 WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
 
@@ -31,6 +33,7 @@ class Finding:
         found: the difference of the group from its baseline as a gain, positive where it is to the better.
         word: what it says of the expectation.
         why: what decided it, where that was not the interval.
+        seeds: how many would decide what is inconclusive, see `seeds_to_decide`.
     """
 
     group: str
@@ -41,6 +44,7 @@ class Finding:
     found: Difference
     word: Word
     why: str = ""
+    seeds: int | None = None
 
     @property
     def kind(self) -> Measure:
@@ -79,12 +83,25 @@ class Question:
 
     def answer(self, level: float) -> Finding:
         """The finding, with an interval of that confidence."""
-        gain = difference(self.values, self.others, level)
+        drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if self.measure in MEASURES else None
+        gain = difference(self.values, self.others, level, drawn)
         if (MEASURES.get(self.measure) or WORKING).better == "lower":
             gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
         word, why = self._by_divergence() or self._by_interval(gain)
         names = self.group.name, self.baseline.name
-        return Finding(*names, self.measure, self.expect, self.margin, gain, word, why)
+        is_open = word == "inconclusive" and not why
+        gap = min(abs(gain.mean - bound) for bound in self._bounds() if math.isfinite(bound))
+        seeds = seeds_to_decide(gain, 1 - level, gap) if is_open else None
+        return Finding(*names, self.measure, self.expect, self.margin, gain, word, why, seeds)
+
+    def _bounds(self) -> tuple[float, float]:
+        """Between which the gain must lie, for the expectation to hold."""
+        return {
+            "better": (0.0, math.inf),
+            "worse": (-math.inf, 0.0),
+            "not worse": (-self.margin, math.inf),
+            "same": (-self.margin, self.margin),
+        }[self.expect]
 
     def _by_divergence(self) -> tuple[Word, str] | None:
         """What it is worth that only one of the two could be trained at all."""
@@ -101,12 +118,7 @@ class Question:
             lost = sum(run.outcome.status == "diverged" for run in g.runs)
             if lost and self.measure != WORKING_VALUES:
                 return "inconclusive", f"{lost} of {len(g.runs)} runs of {g.name} diverged"
-        least, most = {
-            "better": (0.0, math.inf),
-            "worse": (-math.inf, 0.0),
-            "not worse": (-self.margin, math.inf),
-            "same": (-self.margin, self.margin),
-        }[self.expect]
+        least, most = self._bounds()
         if least < gain.low and gain.high < most:
             return "supported", ""
         return ("refuted" if gain.high < least or gain.low > most else "inconclusive"), ""
@@ -238,7 +250,10 @@ def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
 
 
 def _of_parts(findings: Sequence[Finding]) -> Word:
+    """All supported, some refuted, or both: then it holds for some of what it says, and not for some."""
     words = {finding.word for finding in findings}
+    if {"supported", "refuted"} <= words:
+        return "mixed"
     return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "inconclusive"
 
 

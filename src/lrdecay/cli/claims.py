@@ -17,10 +17,10 @@ from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.judgement import Verdict, judge
 from lrdecay.config.claims import claim_names, read_claim
 from lrdecay.errors import ConfigError
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 from lrdecay.reports.console import relative
 from lrdecay.reports.figures import gains_figure
-from lrdecay.reports.findings import cost, markdown, sentence
+from lrdecay.reports.findings import cost, markdown, mixed, sentence
 
 INTERRUPTED = (130, 143, -2, -15)
 
@@ -90,7 +90,8 @@ def run(claims: list[Claim], conf: Path) -> None:
 
 
 def show(verdict: Verdict) -> None:
-    print(f"\n{verdict.claim.says} ({verdict.claim.source})\n  {verdict.word.upper()}")
+    holds = f": {mixed(verdict)}" if verdict.word == "mixed" else ""
+    print(f"\n{verdict.claim.says} ({verdict.claim.source})\n  {verdict.word.upper()}{holds}")
     for finding in verdict.findings:
         print(f"  {sentence(finding)}")
     for line in [*verdict.notes, cost(verdict)]:

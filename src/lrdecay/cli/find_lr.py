@@ -54,7 +54,7 @@ def main(conf: Path) -> None:
     ((_, config),) = configs
 
     with importing():  # torch: not for --help
-        from lrdecay.records.files import write_atomically
+        from lrdecay.files import write_atomically
         from lrdecay.reports.figures import range_test_figure
         from lrdecay.runs.assembly import data_set_name, make_module
         from lrdecay.training.process import prepare_process

@@ -13,7 +13,7 @@ from rich import get_console
 from lrdecay.config.compose import compose_all
 from lrdecay.config.preview import rate_curve
 from lrdecay.data.catalogue import data_set
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 from lrdecay.reports.console import figure_path, relative, say
 from lrdecay.reports.preview import table
 from lrdecay.text import plural

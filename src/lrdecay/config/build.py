@@ -3,7 +3,7 @@
 So a preview needs no torch, and a mistake in the schedule is found before the data are loaded.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.messages import one_line
 from lrdecay.config.rules import check
-from lrdecay.data.catalogue import SIZES
-from lrdecay.errors import BadValue, ConfigError
+from lrdecay.data.catalogue import FITTED
+from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.records.renames import renamed
 from lrdecay.schedules import Scale, Schedule
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lrdecay.adapters.torch import TorchSchedule
 
-    MakeOptimizer = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+    MakeOptimizer = Callable[[torch.nn.Module], torch.optim.Optimizer]
 
 
 def build(config: DictConfig) -> "Parts":
@@ -71,14 +71,26 @@ class Parts:
 
     @cached_property
     def make_optimizer(self) -> "MakeOptimizer":
-        """Parameters to optimizer; partial, because Hydra would turn the parameters into a configuration."""
-        make = instantiate(self.config.optimizer, "optimizer", _partial_=True)
+        """Model to optimizer; partial, because Hydra would turn the parameters into a configuration."""
+        node = self.config.optimizer
+        plain: Any = OmegaConf.to_container(node, resolve=True)
+        rules = plain.get("groups")
+        own = OmegaConf.masked_copy(node, [str(key) for key in node if key != "groups"])
+        make = instantiate(own, "optimizer", _partial_=True)
 
-        def make_optimizer(parameters: "Iterable[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-            try:
-                optimizer: torch.optim.Optimizer = make(parameters)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"optimizer: {one_line(error)}") from error
+        def make_optimizer(model: "torch.nn.Module") -> "torch.optim.Optimizer":
+            from lrdecay.adapters.groups import own_rules, parameter_groups  # torch: not for a preview
+
+            with within("optimizer"):
+                try:
+                    given = own_rules(model, make) if rules is None else rules
+                    optimizer: torch.optim.Optimizer = make(
+                        parameter_groups(model, given, make) if given else model.parameters()
+                    )
+                except BadValue:
+                    raise
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise ConfigError(f"optimizer: {one_line(error)}") from error
             return optimizer
 
         return make_optimizer
@@ -102,7 +114,7 @@ class Parts:
         import torch
 
         node, sizes = self.config.model, getattr(self.data, "model_sizes", {})
-        fitted = {name: sizes.get(name) for name in SIZES if name in node and node[name] is None}
+        fitted = {name: sizes.get(name) for name in FITTED if name in node and node[name] is None}
         kept = OmegaConf.masked_copy(node, [str(key) for key in node if key not in fitted])
         known = {name: size for name, size in fitted.items() if size is not None}
         return _of_kind(torch.nn.Module, instantiate(kept, "model", **known), "model")

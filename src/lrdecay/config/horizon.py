@@ -5,7 +5,7 @@ import math
 from omegaconf import DictConfig
 
 from lrdecay.data.catalogue import data_set
-from lrdecay.data.splits import split_sizes
+from lrdecay.data.splits import split_sizes, windows
 from lrdecay.errors import ConfigError, is_integer, require, within
 from lrdecay.schedules import Horizon
 
@@ -40,13 +40,16 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
 
 
 def _batches(config: DictConfig) -> int:
-    available = data_set(config.data).training_images
+    available = data_set(config.data).training_items
     if available is None:
         target = config.data.get("_target_")
         raise ConfigError(f"data._target_={target}: its size is not known without loading it; give --steps-per-epoch")
     with within("data"):
-        images, _ = split_sizes(available, config.data.get("val_size", "20%"), config.data.get("train_size"))
+        items, _ = split_sizes(available, config.data.get("val_size", "20%"), config.data.get("train_size"))
+        if (length := config.data.get("length")) is not None:
+            require(is_integer(length) and length >= 1, "length", length, "an integer, at least 1")
+            items = windows(items, int(length))
         size = config.data.get("batch_size", 64)
         require(is_integer(size) and size >= 1, "batch_size", size, "an integer, at least 1")
-        require(size <= images, "batch_size", size, f"at most the {images} training images")
-    return -(-images // int(size))
+        require(size <= items, "batch_size", size, f"at most the {items} training items")
+    return -(-items // int(size))

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 Split = tuple[Tensor, Tensor]
-"""uint8 images, n × 1 × height × width, and int64 labels, n."""
+"""What a model is given, and the classes that it is to find, int64: uint8 images, n × channels × height × width, or
+float32 signals, n × channels × length, and n labels; windows of a text, n × length, and the same one character on."""
 
 
 class Batches:
-    """The batches of one split: float32 images in [0, 1] and labels, gathered on their device.
+    """The batches of one split, gathered on their device: float32 images in [0, 1] and labels.
 
-    The images stay uint8 in memory and are scaled batch by batch. The order of a shuffled epoch, and how its images
-    are shifted, is a pure function of (seed, epoch), so it needs no state to be repeated or resumed. With several
-    processes each takes every ``world_size``-th row of the same batch.
+    The images stay uint8 in memory and are scaled batch by batch; what is not uint8 is given as it is. The order of a
+    shuffled epoch, and how its images are shifted, is a pure function of (seed, epoch), so it needs no state to be
+    repeated or resumed. With several processes each takes every ``world_size``-th row of the same batch.
 
     Args:
         split: the images and labels.
@@ -24,6 +25,8 @@ class Batches:
         epoch: gives the epoch when an iteration begins.
         first: gives the batch to begin with, then; 0 unless an epoch is resumed.
         shift: each image of a shuffled epoch is moved by up to this many pixels in both directions; gaps are 0.
+        stride: an epoch has only every ``stride``-th row, from the first or, where it is shuffled, from one of the
+            first ``stride``: windows of a text, one beside the other, cut elsewhere in each epoch.
         rank: number of this process.
         world_size: number of processes.
     """
@@ -37,6 +40,7 @@ class Batches:
         epoch: Callable[[], int] = lambda: 0,
         first: Callable[[], int] = lambda: 0,
         shift: int = 0,
+        stride: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -46,21 +50,29 @@ class Batches:
         self.epoch = epoch
         self.first = first
         self.shift = shift
+        self.stride = stride
         self.rank = rank
         self.world_size = world_size
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return len(self.labels) // self.stride
 
     def __iter__(self) -> Iterator[Split]:
         # A generator, so the epoch is read at the first batch, not when Lightning makes the iterator.
         first = self.first()
         shifts = None
         if self.seed is None:
-            rows = torch.arange(len(self.labels))
+            rows = torch.arange(self.rows) * self.stride
         else:
             generator = np.random.default_rng([self.seed, self.epoch()])
-            rows = torch.from_numpy(generator.permutation(len(self.labels)))
+            rows = torch.from_numpy(generator.permutation(self.rows))
+            if self.stride > 1:
+                rows = rows * self.stride + int(generator.integers(self.stride))
             if self.shift:
                 drawn = generator.integers(0, 2 * self.shift + 1, (len(self.labels), 2))
                 shifts = torch.from_numpy(drawn).to(self.labels.device)
@@ -71,7 +83,9 @@ class Batches:
             images = self.images.index_select(0, share)
             if shifts is not None:
                 images = shifted(images, shifts.index_select(0, share), self.shift)
-            yield images.to(torch.float32).div_(255), self.labels.index_select(0, share)
+            if images.dtype == torch.uint8:
+                images = images.to(torch.float32).div_(255)
+            yield images, self.labels.index_select(0, share)
 
     def _share(self, rows: Tensor) -> Tensor:
         """This process's rows of a batch.

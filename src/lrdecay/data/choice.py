@@ -6,7 +6,8 @@ from typing import Any
 
 from lrdecay.data.catalogue import data_folder
 from lrdecay.data.digits import Digits
-from lrdecay.data.mnist import MNIST, MissingData
+from lrdecay.data.download import MissingData
+from lrdecay.data.mnist import MNIST
 from lrdecay.data.tensors import TensorData, log
 
 

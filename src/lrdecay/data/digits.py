@@ -10,7 +10,8 @@ from lrdecay.data.tensors import TensorData
 class Digits(TensorData):
     """The 1,797 handwritten digits that ship inside scikit-learn, 8×8, enlarged to 28×28.
 
-    The last 20% are for test, as they stand: they come from other writers than the first. Each pixel becomes 3×3
+    The last 20% are for test, as they stand: they come from other writers than the first, unless each seed deals them
+    out anew. Each pixel becomes 3×3
     pixels, in a margin of 2.
     """
 

@@ -1,23 +1,15 @@
 """MNIST, from files that are checked."""
 
 import functools
-import hashlib
-import queue
-import socket
 import tempfile
-import threading
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lrdecay.data import catalogue
 from lrdecay.data.batches import Split
 from lrdecay.data.catalogue import MNIST_FILES, data_folder, mnist_on_disk
-from lrdecay.data.tensors import TensorData, log
-from lrdecay.errors import ConfigError
+from lrdecay.data.download import MissingData, answers, require_published, socket_timeout
+from lrdecay.data.tensors import TensorData
 
 
 class MNIST(TensorData):
@@ -45,19 +37,13 @@ class MNIST(TensorData):
         if mnist_on_disk(self.root):
             return
         if not self.download:
-            raise MissingData(self.root, "data.download is off")
+            raise _missing(self.root, "data.download is off")
         download_mnist(self.root)
 
 
-class MissingData(ConfigError):
-    """MNIST is neither on disk nor to be downloaded; ``why`` is the reason in short."""
-
-    def __init__(self, root: Path, why: str) -> None:
-        self.why = f"no MNIST files in {root / 'MNIST/raw'}, and {why}"
-        super().__init__(
-            f"data=mnist: {self.why}; set LRDECAY_DATA to the folder that holds MNIST/raw, "
-            "or use data=digits, which needs no files"
-        )
+def _missing(root: Path, why: str) -> MissingData:
+    remedy = "set LRDECAY_DATA to the folder that holds MNIST/raw, or use data=digits, which needs no files"
+    return MissingData("mnist", f"no MNIST files in {root / 'MNIST/raw'}, and {why}", remedy)
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,14 +55,7 @@ def read_mnist(root: Path) -> tuple[Split, Split]:
     """
     raw = root / "MNIST/raw"
     for name, published in MNIST_FILES.items():
-        with (raw / name).open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != published:
-            size = (raw / name).stat().st_size
-            raise ConfigError(
-                f"data=mnist: {raw / name} is damaged ({size:,} bytes, md5 {found}, expected {published}); "
-                "delete it to download it again, or put a good copy there"
-            )
+        require_published(raw / name, published, "mnist")
     from torchvision.datasets import MNIST as TorchvisionMNIST
 
     train, test = (TorchvisionMNIST(str(root), train=part) for part in (True, False))
@@ -94,49 +73,15 @@ def download_mnist(root: Path) -> None:
     """
     from torchvision.datasets import MNIST as TorchvisionMNIST
 
-    if not _answers(TorchvisionMNIST.mirrors, timeout=5):
-        raise MissingData(root, "no download server can be reached")
+    if not answers([f"{mirror}train-labels-idx1-ubyte.gz" for mirror in TorchvisionMNIST.mirrors]):
+        raise _missing(root, "no download server can be reached")
     raw = root / "MNIST/raw"
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-            with _socket_timeout(30):
+            with socket_timeout():
                 TorchvisionMNIST(folder, download=True)
             for name in MNIST_FILES:
                 (Path(folder) / "MNIST/raw" / name).replace(raw / name)
     except (RuntimeError, OSError) as error:
-        raise MissingData(root, f"the download failed ({error})") from error
-
-
-def _answers(mirrors: list[str], timeout: float) -> bool:
-    """Whether a mirror answers within `timeout` seconds.
-
-    Asked in daemon threads, because a name look-up has no time-out of its own.
-    """
-    answers: queue.Queue[bool] = queue.Queue()
-
-    def ask(mirror: str) -> None:
-        try:
-            with urllib.request.urlopen(mirror + "train-labels-idx1-ubyte.gz", timeout=timeout):
-                answers.put(True)
-        except (OSError, ValueError) as error:
-            log.debug("%s: %s", mirror, error)
-            answers.put(False)
-
-    for mirror in mirrors:
-        threading.Thread(target=ask, args=(mirror,), daemon=True).start()
-    deadline = time.monotonic() + timeout
-    try:
-        return any(answers.get(timeout=max(deadline - time.monotonic(), 0)) for _ in mirrors)
-    except queue.Empty:
-        return False
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        raise _missing(root, f"the download failed ({error})") from error

@@ -1,17 +1,19 @@
 """Data sets as tensors in memory, on the run's device, and the batches drawn from them.
 
-A data set is a `TensorData` with a ``name`` and a ``load`` method; everything else (validation split, device,
-batches, shares of distributed processes) is common to all.
+A data set is a `TensorData` with a ``name`` and a ``load`` method; everything else (validation split, a seed's own
+splits, device, batches, shares of distributed processes) is common to all.
 """
 
 import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 
 from lrdecay.data.batches import Batches, Split
+from lrdecay.data.catalogue import resampled
 from lrdecay.data.splits import split_sizes
 from lrdecay.errors import is_integer, require
 
@@ -27,12 +29,20 @@ class TensorData(LightningDataModule, ABC):
         val_size: how many of the last training images are for validation: a number, or a percentage such as ``"20%"``.
         train_size: use only this many of the images that remain, from the first; ``None`` for all.
         shift: augmentation: each training image is moved by up to this many pixels, drawn again in every epoch.
+        resample: whether each seed draws its own split into training, validation and test images, see `draw`; ``None``
+            for what `lrdecay.data.catalogue.resampled` says of the data set.
+
+    Attributes:
+        items: what the data set consists of, in a word.
+        stride: see `Batches`.
 
     Raises:
         BadValue: a size that cannot be, or does not fit the data.
     """
 
     name: str
+    items = "images"
+    stride = 1
 
     def __init__(
         self,
@@ -41,6 +51,7 @@ class TensorData(LightningDataModule, ABC):
         val_size: int | str = "20%",
         train_size: int | None = None,
         shift: int = 0,
+        resample: bool | None = False,
     ) -> None:
         super().__init__()
         _require_count("batch_size", batch_size)
@@ -48,11 +59,13 @@ class TensorData(LightningDataModule, ABC):
         if train_size is not None:
             _require_count("train_size", train_size)
         require(is_integer(shift) and 0 <= shift <= 28, "shift", shift, "an integer in [0, 28]")
+        require(resample in (True, False, None), "resample", resample, "true, false or null")
         self.batch_size = int(batch_size)  # torch takes no integers of numpy's
         self.eval_batch_size = int(eval_batch_size)
         self.shift = int(shift)
         self.val_size = val_size
         self.train_size = train_size
+        self.resample = resample
         self.seed = 0
         self._splits: dict[str, Split] = {}
 
@@ -60,23 +73,36 @@ class TensorData(LightningDataModule, ABC):
     def load(self) -> tuple[Split, Split]:
         """Training and test images and labels, on the CPU."""
 
+    def draw(self, seed: int) -> tuple[Split, Split]:
+        """The same as `load`, as many of each, but for this seed alone: all are pooled, and dealt out again."""
+        (images, labels), (test_images, test_labels) = self.load()
+        images, labels = torch.cat([images, test_images]), torch.cat([labels, test_labels])
+        order = torch.from_numpy(resampling(seed).permutation(len(labels)))
+        train, test = order.split([len(labels) - len(test_labels), len(test_labels)])
+        return (images[train], labels[train]), (images[test], labels[test])
+
     def prepare(self, seed: int, device: torch.device) -> None:
         """Loads, splits and moves the data; `seed` orders the training batches."""
-        (images, labels), test = self.load()
+        (images, labels), test = self.draw(seed) if resampled(self.name, self.resample) else self.load()
         used, val = split_sizes(len(labels), self.val_size, self.train_size)
-        require(self.batch_size <= used, "batch_size", self.batch_size, f"at most the {used} training images")
         splits = {
             "train": (images[:used], labels[:used]),
             "val": (images[-val:], labels[-val:]),
             "test": test,
         }
-        self._splits = {key: (x.to(device), y.to(device)) for key, (x, y) in splits.items()}
+        self._splits = {key: self.placed((x.to(device), y.to(device))) for key, (x, y) in splits.items()}
+        count = self.sizes["train"]
+        require(self.batch_size <= count, "batch_size", self.batch_size, f"at most the {count} training {self.items}")
         self.seed = seed
+
+    def placed(self, split: Split) -> Split:
+        """A split as its batches are drawn from it."""
+        return split
 
     @property
     def sizes(self) -> dict[str, int]:
         """Images in each split."""
-        return {key: len(labels) for key, (_, labels) in self._splits.items()}
+        return {key: len(labels) // self.stride for key, (_, labels) in self._splits.items()}
 
     @property
     def model_sizes(self) -> dict[str, Any]:
@@ -119,9 +145,15 @@ class TensorData(LightningDataModule, ABC):
             # Batches that a resumed epoch has seen; it has none when it begins.
             first=lambda: 0 if seed is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready,
             shift=self.shift,
+            stride=self.stride,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
+
+
+def resampling(seed: int) -> np.random.Generator:
+    """Draws the data of a seed, and nothing that a training draws."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
 
 
 def _require_count(key: str, value: object) -> None:

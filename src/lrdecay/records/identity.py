@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrdecay.data.catalogue import model_sizes
+from lrdecay.data.catalogue import FITTED, model_sizes, resampled
 from lrdecay.records.renames import renamed
 
 # Keys of the configuration that change where or how a run reports, not its result. Which data set was used is known
@@ -71,14 +71,22 @@ def has_effect(key: str) -> bool:
     return not any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT)
 
 
-def determining(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat configuration without what has no effect on the result, or says no more than its absence would."""
+def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
+    """The flat configuration without what has no effect on the result, or says no more than its absence would.
+
+    Args:
+        config: a run's.
+        used: the data set that it used.
+    """
     config = renamed(dict(config))  # a run of version 0.1 is the same run under the names of now
     data = config.get("data")
     sizes = model_sizes(data.get("_target_") if isinstance(data, Mapping) else None)
+    flat = flatten(config)
+    if resampled(used, flat.pop("data.resample", False)):  # which runs that are older than the key are not
+        flat["data.resample"] = True
     return {
         key: value
-        for key, value in flatten(config).items()
+        for key, value in flat.items()
         if has_effect(key) and not _is_default(key, value) and not _is_of_the_data(key, value, sizes)
     }
 
@@ -86,15 +94,17 @@ def determining(config: Mapping[str, Any]) -> dict[str, Any]:
 def _is_default(key: str, value: Any) -> bool:
     if key == "process.dense":  # runs that are older than the key are torch's
         return bool(value == "torch")
+    if key == "optimizer.groups":
+        return value is None
     # check_val_every_n_epoch is the one whose null means something else.
     null = value is None and key != "trainer.check_val_every_n_epoch"
     return key.startswith("trainer.") and (null or value == LIGHTNING_DEFAULTS.get(key, ...))
 
 
-def _is_of_the_data(key: str, value: Any, sizes: Mapping[str, int]) -> bool:
+def _is_of_the_data(key: str, value: Any, sizes: Mapping[str, Any]) -> bool:
     """Whether a model's size is what it takes from the data anyway."""
     group, _, name = key.partition(".")
-    return group == "model" and name in ("channels", "image_size", "classes") and value in (None, sizes.get(name))
+    return group == "model" and name in FITTED and value in (None, sizes.get(name))
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -115,5 +125,5 @@ def result_hash(config: Mapping[str, Any], data: str | None, resumed: Sequence[M
         resumed: see `Record`; resuming exactly where a run stopped leaves its result as it is.
     """
     modes = [row for row in resumed if "mode" in row]
-    text = json.dumps(determining(config) | {"data": data, "resumed": modes}, sort_keys=True, default=str)
+    text = json.dumps(determining(config, data) | {"data": data, "resumed": modes}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

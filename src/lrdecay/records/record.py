@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 from lrdecay.records.identity import result_hash
 from lrdecay.records.provenance import provenance
 from lrdecay.records.upgrades import upgraded

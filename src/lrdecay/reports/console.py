@@ -1,5 +1,6 @@
 """What a run says on the terminal: short lines, the same words everywhere."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from rich import get_console
 from rich.markup import escape
 
 from lrdecay import machine
+from lrdecay.adapters.rules import ratios
+from lrdecay.data.catalogue import TEXTS
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS
 from lrdecay.records.record import Plan, Record
@@ -35,8 +38,11 @@ def relative(path: Path) -> str:
 
 def result(record: Record) -> str:
     """The result of a completed run."""
-    keys = ("test/acc", "val/acc", "val/loss")
-    return " · ".join(f"{key} {METRICS[key].text(record.outcome.final.get(key))}" for key in keys)
+    final, target = record.outcome.final, str(record.plan.config.get("data", {}).get("_target_"))
+    keys = ("test/loss", "val/loss", "val/acc") if target in TEXTS else ("test/acc", "val/acc", "val/loss")
+    told = " · ".join(f"{key} {METRICS[key].text(final.get(key))}" for key in keys)
+    loss = final.get("test/loss")
+    return f"{told} · {loss / math.log(2):.3f} bits per character" if target in TEXTS and loss is not None else told
 
 
 def ended(record: Record) -> str:
@@ -69,10 +75,12 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     """What will be trained, in three lines, and a fourth where another precision would be faster."""
     plan = record.plan
     sizes = " / ".join(f"{count:,}" for count in plan.sizes.values())
-    images = f", {sizes} images to train / validate / test" if sizes else ""
+    items = getattr(trainer.datamodule, "items", "images")  # type: ignore[attr-defined]
+    split = f", {sizes} {items} to train / validate / test" if sizes else ""
     batch = f", batch {config.data.batch_size}" if "batch_size" in config.data else ""
     schedule = named_schedule(plan.choices)
     rate = f" lr {config.optimizer.lr:g}" if "lr" in config.optimizer else ""
+    rate += "".join(f", {name} ×{ratio:g}" for name, ratio in ratios(config.optimizer.get("groups")).items())
     steps, per_epoch = plan.total_steps or 0, plan.steps_per_epoch or 1
     whole = steps % per_epoch == 0
     length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
@@ -81,7 +89,7 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     return (
         f"[bold]{escape(schedule)}[/] · {escape(str(plan.choices.get('optimizer')))}{rate} · "
         f"{escape(str(plan.choices.get('model')))}, {plan.parameters:,} parameters\n"
-        f"{plan.data}{images}{batch}, {length}\n"
+        f"{plan.data}{split}{batch}, {length}\n"
         f"{plan.device}{processes}, {trainer.precision}, {plural(plan.threads, 'thread')}, seed {config.seed}{hint}"
     )
 

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,18 @@ COLOURS = (
 MARKERS = "osD^vP*X<>h"  # one fewer, so that after twelve groups no pair comes again
 
 
-def rate_figure(rates: Sequence[tuple[int, float]], steps_per_epoch: int, title: str) -> bytes:
-    """The learning rate over a run, from (step, rate) pairs, as PNG."""
+def rate_figure(
+    rates: Sequence[tuple[int, float]], steps_per_epoch: int, title: str, ratios: Mapping[str, float] | None = None
+) -> bytes:
+    """The learning rate over a run, from (step, rate) pairs, as PNG; and of parameter groups, by their ratios to it."""
     figure = Figure(figsize=(6, 3))
     axes = figure.add_axes((0.13, 0.17, 0.84, 0.72))  # drawn after every run: finding the margins doubles the time
     steps, values = np.array(rates).T
     axes.step(steps / steps_per_epoch, values, where="post", color=COLOURS[2])
+    for (name, ratio), colour in zip((ratios or {}).items(), itertools.cycle(COLOURS[3:]), strict=False):
+        axes.step(steps / steps_per_epoch, values * ratio, where="post", color=colour, label=f"{name} ×{ratio:g}")
+    if ratios:
+        axes.legend(frameon=False)
     axes.set(title=_plain(title), xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _tidy(axes)
     return png(figure)

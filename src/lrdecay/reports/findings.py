@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from lrdecay.analysis.groups import seed
 from lrdecay.analysis.judgement import Finding, Verdict
-from lrdecay.text import format_seconds, plural
+from lrdecay.analysis.power import MOST_SEEDS
+from lrdecay.text import format_seconds, listed, plural
 
 MEANING = {
     "better": "better than",
@@ -24,10 +25,29 @@ def sentence(finding: Finding) -> str:
     margin = f" {'within' if finding.expect == 'same' else 'by'} {size}" if finding.margin else ""
     numbers = []
     if math.isfinite(found.mean):
-        numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}")
+        covers = ", for new data too" if found.new_data else ""
+        numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}{covers}")
     numbers += [finding.why] if finding.why else []
+    if finding.word == "inconclusive" and not finding.why:
+        numbers.append(seeds_needed(finding.seeds))
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{margin} in {finding.measure}"
     return f"{expected}: {'; '.join(numbers)}: {finding.word}"
+
+
+def seeds_needed(seeds: int | None) -> str:
+    """``24 seeds would decide it``."""
+    return f"{seeds:,} seeds would decide it" if seeds else f"{MOST_SEEDS:,} seeds would not decide it"
+
+
+def mixed(verdict: Verdict) -> str:
+    """For what a claim holds and for what not, where it is mixed; else nothing."""
+    if verdict.word != "mixed":
+        return ""
+    sides = []
+    for word, verb in (("supported", "holds"), ("refuted", "does not hold")):
+        found = [f"{f.group} in {f.measure}" for f in verdict.findings if f.word == word]
+        sides.append(f"{verb} for {listed(list(dict.fromkeys(found)))}")
+    return "; ".join(sides)
 
 
 def cost(verdict: Verdict) -> str:
@@ -56,6 +76,7 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
     for verdict in verdicts:
         claim = verdict.claim
         lines += ["", f"## {claim.says}", "", f"**{verdict.word.capitalize()}.** Source: {claim.source}.", ""]
+        lines += [f"It {mixed(verdict)}.", ""] if verdict.word == "mixed" else []
         lines += [f"- {sentence(finding)}" for finding in verdict.findings]
         lines += [
             "",

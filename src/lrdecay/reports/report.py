@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrdecay.analysis.comparison import Comparison, compare_records
+from lrdecay.analysis.comparison import NEW_SEEDS, Comparison, accuracy, compare_records
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import MEASURES, Measure
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.errors import ConfigError
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
 from lrdecay.reports.figures import comparison_figure
 from lrdecay.reports.page import page
@@ -27,7 +27,8 @@ from lrdecay.text import listed
 MOST_DRAWN = 16
 MOST_PRINTED = 100
 FORMATS = ("png", "pdf", "svg")
-PRINTED = ("val/acc", "val/loss", "test/acc")
+PRINTED = ("test/acc", "val/loss", "val/acc")
+"""Of the final weights; a narrow terminal has room for the first two."""
 JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
 """Measures whose verdicts are said; the table has all."""
 MOST = 6
@@ -67,6 +68,7 @@ def report(
     if not console.is_terminal:
         console = Console(width=120)  # a file has no width, and rich would take 80
     for comparison in comparisons:
+        console.print(Text(f"\n{headline(comparison)}", style="bold"), soft_wrap=True)
         console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED[:2]))
         for line in _lines(comparison):
             console.print(Text(line), soft_wrap=True)
@@ -128,8 +130,7 @@ def headline(comparison: Comparison) -> str:
     """The answer in one sentence: which groups end with the better accuracy, and which with the better loss."""
     if not comparison.tested:
         return "Nothing to compare: there is one group" if len(comparison.groups) == 1 else "Nothing to compare with"
-    measured = any(comparison.row(g, "test/acc")["n"] for g in comparison.tested)
-    clauses = [_clause(comparison, name) for name in ("test/acc" if measured else "val/acc", "val/loss")]
+    clauses = [_clause(comparison, name) for name in (accuracy(comparison), "val/loss")]
     return f"Against {_against(comparison)}: {'; '.join(clauses)}"
 
 
@@ -147,7 +148,19 @@ def intro(comparison: Comparison) -> str:
     if not comparison.tested:
         return ""
     families = f", better and worse by Holm over {len(comparison.tested)} groups" if len(comparison.tested) > 1 else ""
-    return f"Differences from {_against(comparison)}, paired by seed, each with its own 95% interval{families}"
+    return (
+        f"Differences from {_against(comparison)}, paired by seed, each with its own 95% interval"
+        f"{_covered(comparison)}{families}"
+    )
+
+
+def _covered(comparison: Comparison) -> str:
+    """What the intervals hold for."""
+    covers = {name: comparison.row(g, name)["covers"] for g in comparison.tested for name in JUDGED}
+    found = set(covers.values()) - {""}
+    if len(found) < 2:
+        return f" for {found.pop()}" if found else ""
+    return f" for {NEW_SEEDS}, of test metrics for new data too"
 
 
 def _against(comparison: Comparison) -> str:
@@ -190,7 +203,7 @@ def _numbers(measure: Measure, row: pd.Series) -> str:
 
 
 def _lines(comparison: Comparison) -> list[str]:
-    lines = [headline(comparison), intro(comparison) + ":"] if comparison.tested else []
+    lines = [intro(comparison) + ":"] if comparison.tested else []
     for name, words in verdicts(comparison).items():
         text = "; ".join(f"{word}: {groups}" for word, groups in words.items())
         lines.append(f"  {name} ({MEASURES[name].aspect}): {text}")

@@ -97,17 +97,17 @@ def _hyperparameters(config: DictConfig, plan: Plan) -> dict[str, Any]:
 
 
 def _check_model(model: torch.nn.Module, data: TensorData) -> None:
-    """Tries the model on two images: a size that does not match would otherwise show up deep inside torch."""
-    images, _ = data.example(2)
+    """Tries the model on two examples: a size that does not match would otherwise show up deep inside torch."""
+    inputs, labels = data.example(2)
     model.eval()  # so that the trial leaves no trace in running statistics or random numbers
     try:
         with torch.no_grad():
-            logits = model(images)
-    except RuntimeError as error:
-        shape = " × ".join(map(str, images.shape[1:]))
-        raise ConfigError(f"model: does not take {data.name}'s images, {shape}: {one_line(error)}") from error
+            logits = model(inputs)
+    except (RuntimeError, IndexError) as error:
+        shape = " × ".join(map(str, inputs.shape[1:]))
+        raise ConfigError(f"model: does not take {data.name}'s {data.items}, {shape}: {one_line(error)}") from error
     model.train()
-    if logits.ndim != 2 or logits.shape[1] < data.classes:
+    if logits.shape[:-1] != labels.shape or logits.shape[-1] < data.classes:
         raise ConfigError(
-            f"model: gives {tuple(logits.shape)} for 2 images, but {data.name} has {data.classes} classes"
+            f"model: gives {tuple(logits.shape)} for 2 {data.items}, but {data.name} has {data.classes} classes"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.errors import ConfigError, DivergedError
-from lrdecay.records.files import remove_unfinished
+from lrdecay.files import remove_unfinished
 from lrdecay.records.identity import determining, differences
 from lrdecay.records.record import Record, RecordError, read
 from lrdecay.records.recorder import Recorder
@@ -98,7 +98,7 @@ def find_attempt(record: Record, config: DictConfig, extends: bool) -> Attempt:
     # Compared by what determines the result, not by the whole configuration: another logger or progress bar is no
     # different run.
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    changed = differences(determining(earlier.plan.config), determining(plain))
+    changed = differences(*(determining(values, earlier.plan.data) for values in (earlier.plan.config, plain)))
     if others := [change for change in changed if not (extends and decides_the_end(change))]:
         folder = console.relative(record.directory)
         raise ConfigError(f"{folder}: already contains a different run: {'; '.join(others)}")

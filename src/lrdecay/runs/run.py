@@ -14,11 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from lrdecay.adapters.rules import ratios
 from lrdecay.config.build import build
 from lrdecay.config.overrides import names
+from lrdecay.data.catalogue import resampled
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, DivergedError
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
+from lrdecay.records.items import Items, write_items
 from lrdecay.records.locks import locked
 from lrdecay.records.record import Record, plan
 from lrdecay.records.recorder import Recorder
@@ -181,12 +184,25 @@ def finish(run: Run) -> float:
     record.outcome.ended_by = ended_by(trainer, module.horizon.total_steps)
     if not all(math.isfinite(value) for value in record.outcome.final.values() if value is not None):
         raise DivergedError(f"it ended with {console.result(record)}")
+    _keep_outcomes(run)
     if trainer.is_global_zero:
         from lrdecay.reports.figures import rate_figure  # matplotlib: not before the training
 
         title = console.named_schedule(record.plan.choices)
-        figure = rate_figure(record.progress.rates, module.horizon.steps_per_epoch, title)
+        apart = ratios(run.config.optimizer.get("groups"))
+        figure = rate_figure(record.progress.rates, module.horizon.steps_per_epoch, title, apart)
         write_atomically(record.directory / "lr.png", figure)
         record.outcome.status = "completed"
         run.recorder.write()
     return journal.metrics.get(run.config.metric, math.nan)
+
+
+def _keep_outcomes(run: Run) -> None:
+    """Keeps what became of each item of a test set that other runs have too.
+
+    Of several processes each has seen a share only, and where every seed has a test set of its own there is nothing to
+    compare item by item.
+    """
+    config = run.config.data
+    if run.trainer.world_size == 1 and not resampled(run.recorder.record.plan.data, config.get("resample", False)):
+        write_items(run.recorder.record.directory, Items(*run.module.outcomes.read()))

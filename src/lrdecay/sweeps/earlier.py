@@ -51,7 +51,8 @@ class Earlier:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    return determining(record.plan.config) | {"data": data_meant(record.plan.composed, record.plan.data)}
+    plan = record.plan
+    return determining(plan.config, plan.data) | {"data": data_meant(plan.composed, plan.data)}
 
 
 def _comparable(settings: Mapping[str, Any]) -> str:

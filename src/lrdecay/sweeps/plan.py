@@ -100,7 +100,8 @@ def settings_of(config: DictConfig, plain: Mapping[str, Any]) -> dict[str, Any]:
             with contextlib.suppress(InterpolationResolutionError):
                 value = OmegaConf.select(config, key)
             values[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    return determining(values | {"data": {"_target_": _target(plain)}}) | {"data": data_meant(config, None)}
+    data = data_meant(config, None)
+    return determining(values | {"data": {"_target_": _target(plain)}}, data) | {"data": data}
 
 
 def _uses_hydra(plain: Mapping[str, Any]) -> bool:

@@ -14,8 +14,8 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
 from lrdecay.errors import ConfigError, is_integer, is_number, require
+from lrdecay.files import sync_folder, write_atomically
 from lrdecay.metrics import MONITORED
-from lrdecay.records.files import sync_folder, write_atomically
 from lrdecay.records.validation import mismatch
 from lrdecay.training import internals
 from lrdecay.training.loggers import position

@@ -20,8 +20,8 @@ class Journal:
 
     Metrics stand at optimizer steps, counted from 0: those logged at step t are ``lr``, the rate that step t used, and
     ``train/loss`` and ``train/acc``, means over the batches since the last logged step, as seen in training;
-    ``val/…`` and ``test/…`` carry the number of the last step before them. Where the schedule has a momentum, it is
-    logged beside the rate.
+    ``val/…`` and ``test/…`` carry the number of the last step before them. Where the schedule has a momentum, or
+    parameter groups have rates of their own, ``momentum`` and ``lr/name`` are logged beside the rate.
 
     Args:
         monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
@@ -33,6 +33,7 @@ class Journal:
             the standard deviation of its batches' losses.
         best: the measurement with the best value of `monitor`, the first of several: the row of its epoch where it was
             made at the epoch's end, otherwise its epoch, step, lr and val metrics.
+        beside: what is logged beside the rate, by name.
         metrics: the latest value of every metric.
         validated_at: optimizer steps done at the last validation.
     """
@@ -44,7 +45,6 @@ class Journal:
         "validated_at",
         "best",
         "rate",
-        "momentum",
         "logged_step",
         "epoch_sums",
         "val",
@@ -60,7 +60,7 @@ class Journal:
         self.metrics: dict[str, float] = {}
         self.validated_at = -1
         self.rate = math.nan
-        self.momentum: float | None = None
+        self.beside: dict[str, float] = {}
         self.logged_step = 0
         self.epoch_sums = [0.0] * 4
         self.val: dict[str, float] = {}
@@ -156,8 +156,7 @@ class Journal:
         self.logged_step = step + 1
         metrics = means(sums, "train")
         self.divergence.look(metrics, "train", step, self.rate)
-        momentum = {} if self.momentum is None else {"momentum": self.momentum}
-        self._log(trainer, {"lr": self.rate, **momentum, **metrics}, step)
+        self._log(trainer, {"lr": self.rate, **self.beside, **metrics}, step)
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         self.metrics |= metrics

@@ -12,7 +12,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from lrdecay.errors import ConfigError
-from lrdecay.records.files import write_atomically
+from lrdecay.files import write_atomically
 
 METRICS_FILE = ExperimentWriter.NAME_METRICS_FILE
 EVENT_FILES = "events.out.tfevents.*"

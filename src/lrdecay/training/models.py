@@ -44,14 +44,14 @@ class CNN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _require_part("dropout", dropout)
-        _require_sizes(filters=filters, hidden=hidden, classes=classes, channels=channels)
+        require_part("dropout", dropout)
+        require_sizes(filters=filters, hidden=hidden, classes=classes, channels=channels)
         height, width = ((side - 2) // 2 for side in _sides(image_size, at_least=4))
         self.conv = nn.Conv2d(channels, filters, kernel_size=3)
         self.dense = Dense(height * width * filters, hidden)
         self.head = Dense(hidden, classes)
         self.dropout = dropout
-        _initialise(self)
+        glorot_uniform(self)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -87,17 +87,17 @@ class MLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _require_part("dropout", dropout)
+        require_part("dropout", dropout)
         for units in hidden:
-            _require_sizes(hidden=units)
-        _require_sizes(classes=classes, channels=channels)
+            require_sizes(hidden=units)
+        require_sizes(classes=classes, channels=channels)
         layers: list[nn.Module] = [nn.Flatten()]
         width = channels * math.prod(_sides(image_size, at_least=1))
         for units in hidden:
             layers += [Dense(width, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
             width = units
         self.layers = nn.Sequential(*layers, Dense(width, classes))
-        _initialise(self)
+        glorot_uniform(self)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
@@ -109,7 +109,8 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _require_sizes(**sizes: int) -> None:
+def require_sizes(**sizes: int) -> None:
+    """Raises `BadValue` for a size that is not an integer of at least 1."""
     for key, value in sizes.items():
         require(is_integer(value) and value >= 1, key, value, "an integer, at least 1")
 
@@ -123,11 +124,13 @@ def _sides(image_size: int | Sequence[int], at_least: int) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _require_part(key: str, value: float) -> None:
+def require_part(key: str, value: float) -> None:
+    """Raises `BadValue` for a fraction that is not in [0, 1)."""
     require(is_number(value) and 0 <= value < 1, key, value, "a number in [0, 1)")
 
 
-def _initialise(model: nn.Module) -> None:
+def glorot_uniform(model: nn.Module) -> None:
+    """Draws weights as Keras does by default, and sets biases to 0."""
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.xavier_uniform_(parameter)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lrdecay.adapters.groups import rates_apart
 from lrdecay.adapters.torch import Rates, TorchSchedule, momentum_of, scheduler_errors
 from lrdecay.errors import within
 from lrdecay.schedules import Horizon, Scale, Schedule
@@ -19,7 +20,7 @@ from lrdecay.training.conflicts import check_undisturbed
 from lrdecay.training.journal import Journal
 from lrdecay.training.loaders import Order
 from lrdecay.training.resumption import Resumption, describe
-from lrdecay.training.tally import Batch, Tally
+from lrdecay.training.tally import Batch, Outcomes, Tally
 
 CHECKPOINT_VERSION = 2
 """To be raised when a checkpoint holds something else."""
@@ -31,8 +32,9 @@ class Classifier(pl.LightningModule):
     What is measured is kept by its `Journal`, and how it continues from a checkpoint is up to its `Resumption`.
 
     Args:
-        model: images, batch × channels × height × width in [0, 1], to logits, batch × classes.
-        make_optimizer: parameters to optimizer; each group's own rate is η₀.
+        model: what a batch holds, such as images, batch × channels × height × width in [0, 1], to logits, batch × …
+            × classes.
+        make_optimizer: model to optimizer; each parameter group's own rate is η₀.
         schedule: multiplies it at every step, or a scheduler of torch's.
         scale: multiplies it too, following a metric.
         on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` does not.
@@ -42,7 +44,7 @@ class Classifier(pl.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        make_optimizer: Callable[[nn.Module], Optimizer],
         schedule: Schedule | TorchSchedule,
         scale: Scale | None = None,
         on_divergence: Literal["stop", "continue"] = "stop",
@@ -59,16 +61,19 @@ class Classifier(pl.LightningModule):
         self.resumption = Resumption()
         self.order = Order()
         self.averages = Averages()
+        self.outcomes = Outcomes()
+        self._apart: dict[str, int] = {}
         self._configured: tuple[Any, int, int] = (None, 0, 0)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the selected schedule stepped at every optimizer step."""
         self.horizon = requirements.horizon(self.trainer)
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.model)
         requirements.check_clipping(self.trainer, optimizer)
         if self.scale is not None:
             requirements.check_scale(self.trainer, self.scale, self.schedule)
         self.averages = Averages(optimizer)
+        self._apart = rates_apart(optimizer)
         with within("schedule"):
             if isinstance(self.schedule, TorchSchedule):
                 requirements.check_monitor(self.trainer, self.schedule.monitor)
@@ -95,13 +100,13 @@ class Classifier(pl.LightningModule):
         with within("schedule"), scheduler_errors():
             super().lr_scheduler_step(scheduler, metric)
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(inputs)
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
-        logits = self.model(images)
+        inputs, labels = batch
+        logits, labels = self.model(inputs).flatten(end_dim=-2), labels.flatten()
         self.journal.train.add(logits, labels)
         return F.cross_entropy(logits, labels)
 
@@ -114,7 +119,10 @@ class Classifier(pl.LightningModule):
         self.journal.note_rate(step, group["lr"])
         if self.rates is not None and self.rates.more_than_rates:
             self.rates.before_step(step)
-            self.journal.momentum = momentum_of(group)
+            if (momentum := momentum_of(group)) is not None:
+                self.journal.beside["momentum"] = momentum
+        for name, index in self._apart.items():
+            self.journal.beside[name] = optimizer.param_groups[index]["lr"]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.journal.end_batch(self.trainer)
@@ -135,7 +143,7 @@ class Classifier(pl.LightningModule):
         self._evaluate(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self.outcomes.add(self._evaluate(batch), batch[1])
 
     def on_validation_start(self) -> None:
         self.averages.use()
@@ -177,9 +185,11 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.resumption.load(self, checkpoint)
 
-    def _evaluate(self, batch: Batch) -> None:
-        images, labels = batch
-        self.journal.evaluated.add(self.model(images), labels)
+    def _evaluate(self, batch: Batch) -> Tensor:
+        inputs, labels = batch
+        logits: Tensor = self.model(inputs)
+        self.journal.evaluated.add(logits.flatten(end_dim=-2), labels.flatten())
+        return logits
 
     def _publish(self, metrics: dict[str, float]) -> None:
         """For callbacks that monitor a metric; the loggers have got the numbers themselves, not as float32."""

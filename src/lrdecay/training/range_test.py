@@ -107,7 +107,7 @@ def range_test(
     schedule, scale, make_optimizer = module.schedule, module.scale, module.make_optimizer
     growing = Growing(ratio=high / low, mode=mode)
     module.schedule, module.scale = growing, None
-    module.make_optimizer = lambda parameters: _at_rate(make_optimizer(parameters), low)
+    module.make_optimizer = lambda model: _at_rate(make_optimizer(model), low)
     (probe,) = (callback for callback in trainer.callbacks if isinstance(callback, Probe))  # type: ignore[attr-defined]
     try:
         trainer.fit(module, datamodule=data)
@@ -122,8 +122,9 @@ def range_test(
 
 
 def _at_rate(optimizer: Optimizer, rate: float) -> Optimizer:
+    """The optimizer with another rate; groups keep their ratio to it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] *= rate / optimizer.defaults["lr"]
     return optimizer
 
 

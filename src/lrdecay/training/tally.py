@@ -11,6 +11,28 @@ from torch import Tensor
 Batch = tuple[Tensor, Tensor]
 
 
+class Outcomes:
+    """The outcome of each item that is added: whether it is right, and its loss; of a window of text, the means."""
+
+    def __init__(self) -> None:
+        self._right: list[Tensor] = []
+        self._loss: list[Tensor] = []
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Adds a batch: logits, batch × … × classes, and labels, batch × …"""
+        flat = logits.detach().flatten(end_dim=-2).to(torch.float32)
+        losses = F.cross_entropy(flat, labels.flatten(), reduction="none")
+        right = (flat.argmax(dim=1) == labels.flatten()).to(torch.float32)
+        for kept, values in ((self._right, right), (self._loss, losses)):
+            kept.append(values.view(len(labels), -1).mean(dim=1).cpu())
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """All that was added since the last reading, in its order: right, and loss."""
+        right, loss = (torch.cat([torch.empty(0), *kept]).numpy() for kept in (self._right, self._loss))
+        self._right, self._loss = [], []
+        return right, loss
+
+
 class Tally:
     """Loss and accuracy since the last reading, without a synchronisation with the device until it is read.
 

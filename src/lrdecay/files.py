@@ -54,5 +54,7 @@ def sync_folder(folder: Path) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Removes temporary files that `write_atomically` has left because the process was killed."""
     for file in folder.rglob(".*-*"):
-        if re.fullmatch(r"\.(record\.json|metrics\.csv|lr\.png|last\.ckpt|best\.ckpt)-\w{8}", file.name):
+        if re.fullmatch(
+            r"\.(record\.json|metrics\.csv|lr\.png|test_items\.npz|last\.ckpt|best\.ckpt)-\w{8}", file.name
+        ):
             file.unlink()

@@ -1,0 +1,107 @@
+import logging
+
+import numpy as np
+import pytest
+from support.records import a_run, groups_of, write_runs
+
+from lrdecay.analysis.comparison import NEW_DATA, NEW_SEEDS, compare_records
+from lrdecay.analysis.inference import Difference
+from lrdecay.analysis.power import seeds_to_decide
+from lrdecay.records.items import FILE, Items, write_items
+
+
+def on_disk(folder, likely: dict[str, float], seeds=range(1, 9), items=200):
+    """Runs with the outcomes of their test items, right as often as said."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for schedule, p in likely.items():
+        for seed in seeds:
+            right = (rng.random(items) < p).astype(np.float32)
+            runs.append((a_run(schedule, seed, float(right.mean())), Items(right, 1 - right)))
+    write_runs(folder, [run for run, _ in runs])
+    for run, outcome in runs:
+        write_items(run.directory, outcome)
+    return [run for run, _ in runs]
+
+
+def rows(runs, measure="test/acc"):
+    (comparison,) = compare_records(runs)
+    return comparison, comparison.row(comparison.tested[0], measure)
+
+
+def test_a_shared_test_set_adds_its_sampling(tmp_path):
+    runs = on_disk(tmp_path, {"constant": 0.8, "step": 0.9})
+    _, row = rows(runs)
+    for run in runs:
+        (run.directory / FILE).unlink()
+    _, alone = rows(runs)
+    assert (row["covers"], alone["covers"]) == (NEW_DATA, NEW_SEEDS)
+    assert row["difference"] == alone["difference"]
+    assert rows(runs, "val/acc")[1]["covers"] == NEW_SEEDS
+
+
+def test_one_file_that_is_damaged_is_said_and_leaves_seeds_alone(tmp_path, caplog):
+    runs = on_disk(tmp_path, {"constant": 0.8, "step": 0.9})
+    (runs[0].directory / FILE).write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        _, row = rows(runs)
+    assert row["covers"] == NEW_SEEDS
+    assert "not the outcomes of a test set" in caplog.text
+
+
+def resampled_runs(data="digits", **sizes):
+    runs = [a_run(s, seed, 0.9 + 0.01 * seed * (s == "step"), data) for s in ("constant", "step") for seed in (1, 2, 3)]
+    for run in runs:
+        run.plan.config["data"] = {"_target_": "lrdecay.data.Digits", "resample": True}
+        run.plan.sizes = sizes or {"train": 1150, "val": 288, "test": 359}
+    return runs
+
+
+def test_a_pool_that_each_seed_splits_anew_widens_the_interval():
+    _, row = rows(resampled_runs())
+    _, generated = rows(resampled_runs(data="mnist1d"))
+    widths = [one["difference high"] - one["difference low"] for one in (row, generated)]
+    assert row["covers"] == generated["covers"] == NEW_DATA
+    assert widths[0] == pytest.approx(widths[1] * np.sqrt(1 + 3 * 359 / 1150))
+
+
+def test_keys_that_follow_from_the_seed_make_no_groups():
+    runs = [a_run("step", seed, 0.9) for seed in (1, 2, 3)]
+    for run in runs:
+        run.plan.config["data"] = {"_target_": "my.Data", "split_seed": run.plan.config["seed"]}
+        run.plan.composed = {"data": {"_target_": "my.Data", "split_seed": "${seed}"}}
+    (group,) = groups_of(*runs)
+    assert len(group.runs) == 3
+    for run in runs:
+        run.plan.composed["data"]["split_seed"] = run.plan.config["seed"]
+    assert len(groups_of(*runs)) == 3
+
+
+class TestPower:
+    def test_is_that_of_the_t_test(self):
+        """Simulated: so many seeds find the difference in 80% of the cases."""
+        found = Difference(0.5, 0, 1, 5, 0.2, True, of_seeds=1.0)
+        n = seeds_to_decide(found, 0.05, 0.5)
+        assert 30 <= n <= 38  # a table of Student's test says 34
+        rng = np.random.default_rng(0)
+        draws = rng.normal(0.5, 1, (4000, n))
+        t = draws.mean(axis=1) / (draws.std(axis=1, ddof=1) / np.sqrt(n))
+        assert np.mean(t > 2.03) == pytest.approx(0.8, abs=0.03)
+
+    def test_knows_when_no_seeds_would_do(self):
+        assert seeds_to_decide(Difference(0.01, -1, 1, 5, 0.9, True, of_seeds=1.0), 0.05, 0.01) is None
+        of_data = Difference(0.1, -1, 1, 5, 0.9, True, True, of_seeds=1e-4, of_data=0.01)
+        assert seeds_to_decide(of_data, 0.05, 0.1) is None
+        assert seeds_to_decide(Difference(0.1, -1, 1, 5, 0.9, False), 0.05, 0.1) is None
+
+    def test_is_said_of_what_is_open(self):
+        rng = np.random.default_rng(1)
+        runs = [
+            a_run(s, seed, 0.9 + 0.004 * (s == "step") + 0.01 * rng.standard_normal())
+            for s in ("constant", "step")
+            for seed in range(1, 6)
+        ]
+        for run in runs:
+            run.progress.seconds = 60.0
+        (comparison,) = compare_records(runs)
+        assert any(note.startswith("open in test/acc, and the seeds that would decide it") for note in comparison.notes)

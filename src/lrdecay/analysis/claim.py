@@ -32,11 +32,13 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         baseline: the group that the others are compared with.
         parts: what is expected. The claim is supported if all of them are, and refuted if one of them is.
         tuned_over: a key of which each group has its own best value.
+        tuned_by: the seeds by which it is chosen, if others are to judge; then only the chosen value is run with those.
         range_over: a key of which those values are counted, for each group and seed, whose test accuracy is within
             `tolerance` of the best mean of all groups.
         crossing: a key for whose values different groups are said to be best, instead of parts. The claim is supported
             if of two that validate best each is better than the other where it is best.
         sweeps: names of the sweeps whose runs count; by default the one of its own file.
+        looks: numbers of seeds at which it is judged, see `lrdecay.analysis.looks`; none for a single look.
     """
 
     says: str
@@ -46,10 +48,12 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     baseline: str | None = None
     parts: list[Part] = []
     tuned_over: str | None = None
+    tuned_by: list[int] = []
     range_over: str | None = None
     tolerance: float = 0.0
     crossing: str | None = None
     sweeps: list[str] = []
+    looks: list[int] = []
 
 
 class Claim(Statement, frozen=True, kw_only=True):

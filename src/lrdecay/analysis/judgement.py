@@ -12,10 +12,11 @@ from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation
 from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL, Difference, difference
+from lrdecay.analysis.looks import look
 from lrdecay.analysis.measures import MEASURES, Measure
 from lrdecay.analysis.power import seeds_to_decide
 from lrdecay.analysis.sampling import items_by_seed, sampling
-from lrdecay.analysis.tuning import monitored, tune, validates
+from lrdecay.analysis.tuning import monitored, tune, tune_apart, validates
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
@@ -133,19 +134,38 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     Raises:
         ConfigError: they are of several data sets, or a group or key of the claim is not among them.
     """
+    seeds, share = look([seed(run) for run in records if seed(run) not in claim.tuned_by], claim.looks)
+    records = [run for run in records if seed(run) in (*seeds, *claim.tuned_by)]
     by_data = group_records(records)
     if len(by_data) != 1:
         raise ConfigError(f"its runs must be of one data set, not {', '.join(by_data) or 'none'}")
     (groups,) = by_data.values()
     notes = [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
     if claim.tuned_over:
-        groups, found = tune(groups, [claim.tuned_over])
+        groups, found = _tuned(groups, claim.tuned_over, claim.tuned_by)
         notes += found
+    if claim.looks:
+        notes.append(_looked(len(seeds), claim.looks))
     questions, rule = _crossing(claim, groups, notes) if claim.crossing else _parts(claim, groups, notes)
     # Which is best at one value of a key may be asked against the same rival for several others.
-    level = 1 - (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
+    level = 1 - share * (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
     findings = [question.answer(level) for question in questions]
     return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), level, notes, list(records))
+
+
+def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    if not by:
+        return tune(groups, [key])
+    chosen, notes = tune_apart(groups, key, by)
+    if missing := [g.name for g in chosen if not g.runs]:
+        raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
+    return chosen, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]
+
+
+def _looked(seeds: int, looks: Sequence[int]) -> str:
+    later = [count for count in looks if count > seeds]
+    after = f"; the next look is at {later[0]}" if later else "; there is no other look"
+    return f"judged by {seeds} seeds, of looks at {', '.join(map(str, looks))}{after}"
 
 
 def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:

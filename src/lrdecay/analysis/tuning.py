@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, buckets, rename, settings_of, varied_keys
+from lrdecay.analysis.groups import Group, buckets, rename, seed, settings_of, varied_keys
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS, MONITORED
 from lrdecay.text import brief, listed
@@ -48,6 +48,34 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
         tried = [[settings[g.label].get(key) for g in same] for same in alike]
         notes += _at_ends(key, list(zip(named, tried, strict=True)))
     return named, notes
+
+
+def tune_apart(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    """The same with seeds that choose, and then have no part in what is said of the chosen.
+
+    Args:
+        groups: with the runs of all seeds.
+        key: what is tuned.
+        by: the seeds that choose.
+
+    Raises:
+        ConfigError: the key does not vary, or nothing was run with those seeds.
+    """
+    chosen, notes = choose(groups, key, by)
+    others = {_identity(g): [run for run in g.runs if seed(run) not in by] for g in groups}
+    return [replace(g, runs=others[_identity(g)]) for g in chosen], notes
+
+
+def choose(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    """What `tune` chooses by these seeds alone: groups of their runs."""
+    choosing = [replace(g, runs=[run for run in g.runs if seed(run) in by]) for g in groups]
+    if not (choosing := [g for g in choosing if g.runs]):
+        raise ConfigError(f"tuned over {key}: must have runs of the seeds {listed(list(map(str, by)))}")
+    return tune(choosing, [key])
+
+
+def _identity(group: Group) -> str:
+    return repr(sorted(settings_of(group.runs[0]).items()))
 
 
 def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:

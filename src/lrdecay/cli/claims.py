@@ -3,19 +3,23 @@
 python scripts/claims.py                        # all of conf/experiment/claims
 python scripts/claims.py faster stabler         # some of them
 python scripts/claims.py faster --no-run        # of the runs that are there
+python scripts/claims.py decay_helps_mnist1d --seeds 1..20    # with more seeds, at the next look that its file names
 python scripts/claims.py faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
 """
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 from lrdecay.analysis.claim import Claim
-from lrdecay.analysis.groups import load_records
+from lrdecay.analysis.groups import group_records, load_records
 from lrdecay.analysis.judgement import Verdict, judge
+from lrdecay.analysis.tuning import choose
 from lrdecay.config.claims import claim_names, read_claim
+from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import relative
@@ -30,6 +34,9 @@ def main(conf: Path) -> None:
     parser.add_argument("arguments", nargs="*", metavar="CLAIM|KEY=VALUE", help="claims, overrides for their runs")
     parser.add_argument("--no-run", action="store_true", help="train nothing")
     parser.add_argument(
+        "--seeds", type=numbered, metavar="FIRST..LAST", help="train these seeds; runs that are there are not repeated"
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("outputs/claims/findings.md"), help="Markdown file; figures go beside it"
     )
     arguments = parser.parse_intermixed_args()
@@ -39,8 +46,10 @@ def main(conf: Path) -> None:
         raise ConfigError(f"--output={arguments.output}: must be a file that ends in .md")
     claims = [read_claim(conf, name, overrides) for name in chosen or claim_names(conf)]
     check(claims, overrides)
+    if arguments.seeds:
+        check_seeds(claims, arguments.seeds, arguments.no_run)
     if not arguments.no_run:
-        run(claims, conf)
+        run(claims, conf, arguments.seeds)
     verdicts, problems = [], []
     for claim in claims:
         records, broken = load_records(claim.folders)
@@ -70,8 +79,38 @@ def check(claims: list[Claim], overrides: list[str]) -> None:
         raise ConfigError(f"{overrides[0]}: must be for one claim, which reads one sweep")
 
 
-def run(claims: list[Claim], conf: Path) -> None:
-    """Trains what is missing: the sweeps of these claims, each once, those of others that they read too."""
+def numbered(text: str) -> range:
+    """The seeds of ``1..30``."""
+    found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
+    first, last = (int(number) for number in found.groups()) if found else (1, 0)
+    if last < first:
+        raise argparse.ArgumentTypeError(f"{text}: must be the first and the last seed, such as 1..30")
+    return range(first, last + 1)
+
+
+def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
+    """Refuses to look at a claim more often than its file says, or to judge it by seeds that have chosen."""
+    if no_run:
+        raise ConfigError("--seeds: cannot be combined with --no-run")
+    for claim in claims:
+        if not claim.looks:
+            raise ConfigError(
+                f"--seeds: claim {claim.name} has one look, at the seeds of its sweep; "
+                "its file must say at how many seeds it is judged (looks: [5, 10, 20, 40]) before any of them is run"
+            )
+        if both := [seed for seed in claim.tuned_by if seed in seeds]:
+            raise ConfigError(
+                f"--seeds={seeds.start}..{seeds.stop - 1}: must be without {', '.join(map(str, both))}, "
+                f"which choose {claim.tuned_over} for claim {claim.name}"
+            )
+
+
+def run(claims: list[Claim], conf: Path, seeds: range | None = None) -> None:
+    """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
+
+    Args:
+        seeds: in place of those of the sweeps.
+    """
     folders = dict.fromkeys(folder for claim in claims for folder in claim.folders)
     owners = {claim.own: claim for claim in claims}
     if folders.keys() - owners.keys():
@@ -80,13 +119,38 @@ def run(claims: list[Claim], conf: Path) -> None:
         if folder not in owners:
             raise ConfigError(f"{folder.name}: must be the sweep of a claim, and is that of none")
         claim = owners[folder]
-        words = ["-m", f"experiment=claims/{claim.name}", "hydra/launcher=parallel", *claim.overrides]
-        print(shlex.join(["python", "train.py", *words]), flush=True)
-        status = subprocess.run([sys.executable, conf.parent / "train.py", *words], check=False).returncode
-        if status in INTERRUPTED:
-            sys.exit(status if status > 0 else 128 - status)
-        if status:  # a run that failed or diverged is part of the evidence, and counted as such
-            print(f"warning: not every run of claims/{claim.name} completed", file=sys.stderr)
+        words = [f"experiment=claims/{claim.name}", *claim.overrides]
+        if not claim.tuned_by:
+            launch([*words, *_seeds(seeds)], claim, conf)
+            continue
+        launch(words, claim, conf)
+        for chosen in chosen_overrides(claim):
+            launch([*chosen, *_seeds(seeds or range(1, 1 + claim.looks[0]))], claim, conf)
+
+
+def _seeds(seeds: range | None) -> list[str]:
+    return [f"seed=range({seeds.start},{seeds.stop})"] if seeds else []
+
+
+def launch(words: list[str], claim: Claim, conf: Path) -> None:
+    """Runs a sweep of a claim side by side."""
+    words = ["-m", *words, "hydra/launcher=parallel"]
+    print(shlex.join(["python", "train.py", *words]), flush=True)
+    status = subprocess.run([sys.executable, conf.parent / "train.py", *words], check=False).returncode
+    if status in INTERRUPTED:
+        sys.exit(status if status > 0 else 128 - status)
+    if status:  # a run that failed or diverged is part of the evidence, and counted as such
+        print(f"warning: not every run of claims/{claim.name} completed", file=sys.stderr)
+
+
+def chosen_overrides(claim: Claim) -> list[list[str]]:
+    """For each group at the value that the seeds of `tuned_by` choose, the overrides of its runs but for the seed."""
+    records, _ = load_records([claim.own])
+    for_each = []
+    for groups in group_records(records).values():
+        chosen, _ = choose(groups, str(claim.tuned_over), claim.tuned_by)
+        for_each += [[word for word in g.runs[0].plan.overrides if key_of(word) != "seed"] for g in chosen]
+    return for_each
 
 
 def show(verdict: Verdict) -> None:

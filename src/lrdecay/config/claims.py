@@ -1,5 +1,6 @@
 """Reads claims from ``conf/experiment/claims``."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -70,5 +71,10 @@ def _check(statement: Statement, where: str) -> None:
             raise ConfigError(f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, else 0")
     if (statement.baseline is None) == bool(statement.parts) or bool(statement.parts) == bool(statement.crossing):
         raise ConfigError(f"{where}: must have parts and their baseline, or crossing")
+    if statement.tuned_by and not (statement.tuned_over and statement.looks):
+        raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must come with tuned_over and looks")
+    rising = all(one < other for one, other in itertools.pairwise(statement.looks))
+    if not rising or any(count < 2 for count in statement.looks):
+        raise ConfigError(f"{where}.looks={statement.looks}: must be rising numbers of seeds, at least 2 each")
     if statement.range_over and (statement.tuned_over or statement.crossing):
         raise ConfigError(f"{where}.range_over={statement.range_over}: cannot be combined with tuned_over or crossing")

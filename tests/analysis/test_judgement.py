@@ -72,6 +72,22 @@ def test_what_holds_for_one_group_and_not_for_another_is_mixed():
     assert mixed(verdict) == "holds for cosine in test/acc; does not hold for step in test/acc"
 
 
+@pytest.mark.parametrize(
+    ("effect", "loss", "word"),
+    [(-0.01, 0.0, "supported"), (0.01, 0.01, "supported"), (0.01, -0.01, "refuted"), (0.01, 0.0, "inconclusive")],
+)
+def test_one_of_several_alternatives_is_enough(effect, loss, word):
+    records = runs({"constant": 0, "cosine": effect})
+    for run in records:
+        run.outcome.final["val/loss"] = (
+            0.5 + loss * (run.plan.choices["schedule"] == "cosine") + (run.outcome.final["test/acc"] % 0.0007)
+        )
+    part = Part(["cosine"], ["test/acc", "val/loss"], "worse", any=True)
+    verdict = judge(claim(part), records)
+    assert verdict.word == word
+    assert verdict.holds == [("cosine in test/acc or val/loss", word)]
+
+
 def test_says_how_many_seeds_would_decide_what_is_open():
     (finding,) = judge(
         claim(Part(["cosine"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0.0003})
@@ -279,6 +295,9 @@ def test_every_claim_says_what_it_is(name):
         ("claim.parts=[]", "must have parts and their baseline, or crossing"),
         ("~claim.parts", "must have parts and their baseline, or crossing"),
         ("claim=null", "claim: expected a mapping, got null"),
+        ("+claim.looks=[10,5]", "looks=[10, 5]: must be rising numbers of seeds"),
+        ("+claim.looks=[1,5]", "looks=[1, 5]: must be rising numbers of seeds, at least 2 each"),
+        ("+claim.tuned_by=[9]", "tuned_by=[9]: must come with tuned_over and looks"),
     ],
 )
 def test_a_claim_that_is_none_is_refused(more, message):
@@ -318,13 +337,16 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
+        (["nonsense"], "error: claim nonsense: must be one of decay_helps_mnist1d, faster"),
         (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
         (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
         (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),
         (["faster", "trainer.max_epochs=5"], "error: trainer.max_epochs=5: must come with name="),
         (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
         (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
+        (["faster", "--seeds", "1..20"], "error: --seeds: claim faster has one look, at the seeds of its sweep"),
+        (["decay_helps_mnist1d", "--seeds", "1..102"], "error: --seeds=1..102: must be without 101, 102, which choose"),
+        (["decay_helps_mnist1d", "--seeds", "1..5", "--no-run"], "error: --seeds: cannot be combined with --no-run"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, arguments, message):

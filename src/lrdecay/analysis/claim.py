@@ -13,13 +13,15 @@ WORKING_VALUES = "working values"
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Groups that are expected to be better, worse, not worse by a margin, or the same within it, than the baseline.
 
-    With ``range_over`` the only measure is `WORKING_VALUES`.
+    With ``range_over`` the only measure is `WORKING_VALUES`. With ``any`` it is enough for each group that it is so in
+    one of the measures: a rate too high oscillates *or* fails to converge.
     """
 
     groups: list[str]
     measures: list[str]
     expect: Expectation
     margin: float = 0.0
+    any: bool = False
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,9 +4,8 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
-
-import numpy as np
 
 from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation
 from lrdecay.analysis.comparison import baseline_targets
@@ -17,6 +16,7 @@ from lrdecay.analysis.measures import MEASURES, Measure
 from lrdecay.analysis.power import seeds_to_decide
 from lrdecay.analysis.sampling import items_by_seed, sampling
 from lrdecay.analysis.tuning import monitored, tune, tune_apart, validates
+from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
@@ -58,6 +58,7 @@ class Verdict:
     """What the runs say of a claim.
 
     Attributes:
+        holds: what is said of each part that must hold, in the order of the claim: a description, and the word.
         level: confidence of each finding's interval, chosen so that all of them hold together with 95%.
         runs: the records that it comes from.
     """
@@ -65,6 +66,7 @@ class Verdict:
     claim: Claim
     word: Word
     findings: list[Finding]
+    holds: list[tuple[str, Word]]
     level: float
     notes: list[str]
     runs: list[Record]
@@ -125,6 +127,8 @@ class Question:
         return ("refuted" if gain.high < least or gain.low > most else "inconclusive"), ""
 
 
+Units = list[list[int]]
+"""Findings, by index, that belong together: where any of them is as expected, that part of the claim holds."""
 Rule = Callable[[Sequence[Finding]], Word]
 
 
@@ -146,11 +150,21 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         notes += found
     if claim.looks:
         notes.append(_looked(len(seeds), claim.looks))
-    questions, rule = _crossing(claim, groups, notes) if claim.crossing else _parts(claim, groups, notes)
+    units: Units = []
+    if claim.crossing:
+        questions, rule = _crossing(claim, groups, notes)
+    else:
+        questions, units = _parts(claim, groups, notes)
+        rule = partial(_of_parts, units=units)
     # Which is best at one value of a key may be asked against the same rival for several others.
     level = 1 - share * (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
     findings = [question.answer(level) for question in questions]
-    return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), level, notes, list(records))
+    holds = [(_described([findings[index] for index in unit]), _of_unit(findings, unit)) for unit in units]
+    return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), holds, level, notes, list(records))
+
+
+def _described(findings: Sequence[Finding]) -> str:
+    return f"{findings[0].group} in {' or '.join(finding.measure for finding in findings)}"
 
 
 def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
@@ -168,22 +182,26 @@ def _looked(seeds: int, looks: Sequence[int]) -> str:
     return f"judged by {seeds} seeds, of looks at {', '.join(map(str, looks))}{after}"
 
 
-def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
+def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Units]:
     works: dict[str, Works] = {}
     if claim.range_over:
-        groups, works = _working(groups, claim.range_over, claim.tolerance)
+        groups, works = working(groups, claim.range_over, claim.tolerance)
     baseline = _one(groups, str(claim.baseline))
     targets = baseline_targets(baseline)
-    questions = []
+    questions: list[Question] = []
+    units: Units = []
     for part in claim.parts:
         for g, measure in itertools.product([_one(groups, name) for name in part.groups], part.measures):
+            if not part.any or measure == part.measures[0]:
+                units.append([])
+            units[-1].append(len(questions))
             if claim.range_over:
-                sides = _counts(works[g.label], works[baseline.label])
-                notes += _uneven(g, baseline, works)
+                sides = counts(works[g.label], works[baseline.label])
+                notes += uneven(g, baseline, works)
             else:
                 sides = g.by_seed(measure, targets), baseline.by_seed(measure, targets)
             questions.append(Question(g, baseline, measure, *sides, part.expect, part.margin))
-    return questions, _of_parts
+    return questions, units
 
 
 def _one(groups: Sequence[Group], name: str) -> Group:
@@ -191,44 +209,6 @@ def _one(groups: Sequence[Group], name: str) -> Group:
     if len(found) != 1:
         raise ConfigError(f"{name} must be one of its groups, which are {listed([g.label for g in groups])}")
     return found[0]
-
-
-Works = dict[int, dict[str, bool]]
-"""For each seed and value of a key, whether the run came near to the best."""
-
-
-def _working(groups: Sequence[Group], key: str, tolerance: float) -> tuple[list[Group], dict[str, Works]]:
-    """Groups without the key, and which of its values work for each; where a run diverged, the value does not."""
-    accuracies = [np.mean(finals) for g in groups if (finals := g.final("test/acc")).size and np.isfinite(finals).all()]
-    if not accuracies:
-        raise ConfigError("none of its groups has a test accuracy")
-    least = max(accuracies) - tolerance
-    alike = buckets(groups, [key])
-    named = rename([same[0] for same in alike], without=[key])
-    works: dict[str, Works] = {one.label: {} for one in named}
-    for one, same in zip(named, alike, strict=True):
-        for run in [run for g in same for run in g.runs if run.outcome.status in ("completed", "diverged")]:
-            near = (run.outcome.final.get("test/acc") or 0.0) >= least
-            value = repr(setting(run, key))
-            of_seed = works[one.label].setdefault(seed(run), {})
-            of_seed[value] = near and of_seed.get(value, True)
-    runs = [[run for g in same for run in g.runs] for same in alike]
-    return [replace(one, runs=all_runs) for one, all_runs in zip(named, runs, strict=True)], works
-
-
-def _counts(mine: Works, theirs: Works) -> tuple[BySeed, BySeed]:
-    """How many values work for each seed, of those that were tried on both sides."""
-    both = {s: mine[s].keys() & theirs[s].keys() for s in mine.keys() & theirs.keys()}
-    count = [{s: float(sum(side[s][v] for v in values)) for s, values in both.items()} for side in (mine, theirs)]
-    return count[0], count[1]
-
-
-def _uneven(g: Group, baseline: Group, works: Mapping[str, Works]) -> list[str]:
-    mine, theirs = ({(s, v) for s in works[one.label] for v in works[one.label][s]} for one in (g, baseline))
-    if mine == theirs:
-        return []
-    counted, tried = len(mine & theirs), len(mine | theirs)
-    return [f"{g.label}: {counted} of {tried} runs count, whose seed and value were tried for {baseline.label} too"]
 
 
 def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
@@ -269,9 +249,15 @@ def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
     return shapes
 
 
-def _of_parts(findings: Sequence[Finding]) -> Word:
+def _of_unit(findings: Sequence[Finding], unit: Sequence[int]) -> Word:
+    """Of alternatives one is enough, and all must be refuted."""
+    words = {findings[index].word for index in unit}
+    return "supported" if "supported" in words else "refuted" if words == {"refuted"} else "inconclusive"
+
+
+def _of_parts(findings: Sequence[Finding], units: Units) -> Word:
     """All supported, some refuted, or both: then it holds for some of what it says, and not for some."""
-    words = {finding.word for finding in findings}
+    words = {_of_unit(findings, unit) for unit in units}
     if {"supported", "refuted"} <= words:
         return "mixed"
     return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "inconclusive"

@@ -45,8 +45,7 @@ def mixed(verdict: Verdict) -> str:
         return ""
     sides = []
     for word, verb in (("supported", "holds"), ("refuted", "does not hold")):
-        found = [f"{f.group} in {f.measure}" for f in verdict.findings if f.word == word]
-        sides.append(f"{verb} for {listed(list(dict.fromkeys(found)))}")
+        sides.append(f"{verb} for {listed([part for part, found in verdict.holds if found == word])}")
     return "; ".join(sides)
 
 

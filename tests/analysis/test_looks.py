@@ -1,0 +1,61 @@
+"""Planted truth: whoever looks again with more seeds is misled no more often than whoever looks once."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from support.records import at_rate, groups_of
+
+from lrdecay.analysis.inference import difference
+from lrdecay.analysis.looks import look
+from lrdecay.analysis.tuning import tune_apart
+from lrdecay.errors import ConfigError
+
+LOOKS = [5, 10, 20, 40]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "used", "share"),
+    [(2, 2, 0.1), (5, 5, 0.1), (9, 5, 0.1), (10, 10, 0.2), (20, 20, 0.3), (39, 20, 0.3), (40, 40, 0.4), (99, 40, 0.4)],
+)
+def test_counts_the_seeds_of_the_last_look(seeds, used, share):
+    assert look(range(seeds), LOOKS) == (list(range(used)), pytest.approx(share))
+    assert look(range(seeds), []) == (list(range(seeds)), 1.0)
+
+
+def test_looking_again_and_again_misleads_no_more_often_than_once():
+    rng = np.random.default_rng(0)
+    draws, misled, unpaid = 1000, 0, 0
+    for _ in range(draws):
+        values, baseline = (dict(enumerate(rng.normal(0, 1, LOOKS[-1]))) for _ in range(2))
+        p = {}
+        for count in LOOKS:
+            seeds, share = look(range(count), LOOKS)
+            p[share] = difference(*({seed: side[seed] for seed in seeds} for side in (values, baseline))).p
+        misled += any(found < 0.05 * share for share, found in p.items())
+        unpaid += any(found < 0.05 for found in p.values())
+    assert misled <= stats.binom.ppf(0.9999, draws, 0.05)
+    assert unpaid > 2 * misled
+
+
+class TestSeedsThatChoose:
+    def groups(self, judged=(1, 2, 3)):
+        """At 0.3 the seeds that choose are lucky, at 0.1 the others are."""
+        accuracies = {(0.1, True): 0.8, (0.1, False): 0.95, (0.3, True): 0.9, (0.3, False): 0.7}
+        return groups_of(
+            *[
+                at_rate("cosine", lr, seed, accuracies[lr, seed > 100])
+                for lr in (0.1, 0.3)
+                for seed in (*judged, 101, 102)
+            ]
+        )
+
+    def test_do_not_judge(self):
+        (chosen,), notes = tune_apart(self.groups(), "optimizer.lr", [101, 102])
+        assert chosen.tuned == {"optimizer.lr": 0.3}
+        assert sorted(run.plan.config["seed"] for run in chosen.runs) == [1, 2, 3]
+        assert chosen.final("test/acc").tolist() == [0.7, 0.7, 0.7]
+        assert notes[0].startswith("each group at its best optimizer.lr")
+
+    def test_must_have_been_run(self):
+        with pytest.raises(ConfigError, match=r"tuned over optimizer.lr: must have runs of the seeds 7, 8"):
+            tune_apart(self.groups(), "optimizer.lr", [7, 8])

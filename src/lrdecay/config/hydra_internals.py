@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
 
 IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """The launcher whose jobs share a process."""
@@ -47,12 +45,6 @@ def no_callbacks() -> Callbacks:
 def file_of_choice(loader: ConfigLoader, group: str, choice: str) -> Any:
     """The configuration file of a group's choice as it stands, with its list of defaults; ``None`` without one."""
     return loader.repository.load_config(f"{group}/{choice}")  # type: ignore[attr-defined]
-
-
-def override_dirname(config: DictConfig, overrides: Sequence[Override]) -> str:
-    """``hydra.job.override_dirname`` of a configuration under these overrides."""
-    form = config.hydra.job.config.override_dirname
-    return str(get_overrides_dirname(list(overrides), form.exclude_keys, form.item_sep, form.kv_sep))
 
 
 def text_of(node: Any) -> str:

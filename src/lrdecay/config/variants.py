@@ -57,7 +57,7 @@ class Variants(hydra_internals.Loader):
         with read_write(config), open_dict(config):
             config.hydra.overrides.hydra = [*master_config.hydra.overrides.hydra, *of_hydra]
             config.hydra.overrides.task = [str(o.input_line) for o in task]
-            config.hydra.job.override_dirname = hydra_internals.override_dirname(config, task)
+            config.hydra.job.override_dirname = _override_dirname(config, task)
 
 
 @functools.cache
@@ -76,3 +76,10 @@ def _sets_a_value(override: Override, all_of_them: Iterable[Override], config: D
         return False
     others = [o.get_key_element().lstrip("+~") for o in all_of_them if o is not override]
     return not any(f"{other}.".startswith(f"{key}.") or f"{key}.".startswith(f"{other}.") for other in others)
+
+
+def _override_dirname(config: DictConfig, overrides: Sequence[Override]) -> str:
+    """``hydra.job.override_dirname`` of a configuration under these overrides, as Hydra words it."""
+    form = config.hydra.job.config.override_dirname
+    lines = sorted(str(one.input_line) for one in overrides if one.key_or_group not in form.exclude_keys)
+    return str(form.item_sep).join(lines).replace("=", form.kv_sep)

@@ -337,7 +337,7 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "error: claim nonsense: must be one of decay_helps_mnist1d, faster"),
+        (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
         (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
         (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
         (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),
@@ -345,8 +345,8 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
         (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
         (["faster", "--seeds", "1..20"], "error: --seeds: claim faster has one look, at the seeds of its sweep"),
-        (["decay_helps_mnist1d", "--seeds", "1..102"], "error: --seeds=1..102: must be without 101, 102, which choose"),
-        (["decay_helps_mnist1d", "--seeds", "1..5", "--no-run"], "error: --seeds: cannot be combined with --no-run"),
+        (["mnist1d/generalises", "--seeds", "1..102"], "error: --seeds=1..102: must be without 101, 102, which choose"),
+        (["mnist1d/generalises", "--seeds", "1..5", "--no-run"], "error: --seeds: cannot be combined with --no-run"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, arguments, message):

@@ -3,7 +3,7 @@
 python scripts/claims.py                        # all of conf/experiment/claims
 python scripts/claims.py faster stabler         # some of them
 python scripts/claims.py faster --no-run        # of the runs that are there
-python scripts/claims.py decay_helps_mnist1d --seeds 1..20    # with more seeds, at the next look that its file names
+python scripts/claims.py mnist1d/generalises --seeds 1..20    # with more seeds, at the next look that its file names
 python scripts/claims.py faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
 """
 
@@ -149,7 +149,9 @@ def chosen_overrides(claim: Claim) -> list[list[str]]:
     for_each = []
     for groups in group_records(records).values():
         chosen, _ = choose(groups, str(claim.tuned_over), claim.tuned_by)
-        for_each += [[word for word in g.runs[0].plan.overrides if key_of(word) != "seed"] for g in chosen]
+        for g in chosen:
+            own = [word for word in g.runs[0].plan.overrides if key_of(word) not in ("seed", "experiment")]
+            for_each.append([f"experiment=claims/{claim.name}", *own])
     return for_each
 
 
@@ -167,7 +169,7 @@ def write(verdicts: list[Verdict], output: Path, command: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
     for verdict in verdicts:
-        file = folder / f"{verdict.claim.name}.png"
+        file = folder / f"{verdict.claim.name.replace('/', '-')}.png"
         write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))
         figures[verdict.claim.name] = file.relative_to(output.parent).as_posix()
     write_atomically(output, markdown(verdicts, command, figures).encode())

@@ -16,8 +16,10 @@ from lrdecay.records.validation import mismatch
 
 
 def claim_names(conf: Path) -> list[str]:
-    """The claims that there are."""
-    return sorted(path.stem for path in (conf / "experiment/claims").glob("*.yaml"))
+    """The claims that there are: ``NAME``, and ``PROBLEM/NAME`` for the same on another problem than MNIST."""
+    folder = conf / "experiment/claims"
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted((name for name in names if not name.startswith("sweep/")), key=lambda name: (name.count("/"), name))
 
 
 def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:

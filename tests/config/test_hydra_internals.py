@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from support.programs import ROOT
 
 from lrdecay.config import hydra_internals
-from lrdecay.config.resolvers import register_resolvers
+from lrdecay.config.resolvers import register, register_resolvers
 
 
 @pytest.mark.parametrize("flag", ["--multirun", "--multi", "-m"])
@@ -50,7 +50,7 @@ def test_omegaconfs_nodes_know_their_text_and_key():
         seen.append((hydra_internals.text_of(_node_), hydra_internals.key_of(_node_)))
         return 1
 
-    OmegaConf.register_new_resolver("note_node", note, replace=True)
+    register("note_node", note)
     assert OmegaConf.create({"a": {"b": "${note_node:}"}}).a.b == 1
     assert seen[-1] == ("${note_node:}", "b")
 

@@ -24,7 +24,8 @@ from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import relative
 from lrdecay.reports.figures import gains_figure
-from lrdecay.reports.findings import cost, markdown, mixed, sentence
+from lrdecay.reports.findings import MATRIX, cost, markdown, mixed, sentence
+from lrdecay.reports.matrix import cells, matrix_figure, problems
 
 INTERRUPTED = (130, 143, -2, -15)
 
@@ -172,5 +173,8 @@ def write(verdicts: list[Verdict], output: Path, command: str) -> None:
         file = folder / f"{verdict.claim.name.replace('/', '-')}.png"
         write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))
         figures[verdict.claim.name] = file.relative_to(output.parent).as_posix()
+    if len(problems(matrix := cells(verdicts))) > 1:
+        write_atomically(folder / "matrix.png", matrix_figure(matrix))
+        figures[MATRIX] = (folder / "matrix.png").relative_to(output.parent).as_posix()
     write_atomically(output, markdown(verdicts, command, figures).encode())
     print(f"\n{relative(output)}")

@@ -1,6 +1,7 @@
 """The functions that a configuration calls while it is resolved, but for those that name folders."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -55,8 +56,16 @@ def faster_dense(*, _root_: DictConfig) -> str:
     return "onednn" if on_cpu and precision in SINGLE and machine.multiplies_faster_by_onednn() else "torch"
 
 
+def register(name: str, resolver: Callable[..., Any]) -> None:
+    """Lets a configuration call it as ``${name:…}``, in place of what had that name."""
+    # OmegaConf 2.4 has a shorter name for it, under which 2.3 had something else.
+    renamed = hasattr(OmegaConf, "legacy_register_resolver")
+    registers: Any = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
+    registers(name, resolver, replace=True)
+
+
 def register_resolvers() -> None:
     """What a configuration may call."""
-    OmegaConf.register_new_resolver("faster_dense", faster_dense, replace=True)
-    OmegaConf.register_new_resolver("oc.env", env, replace=True)
-    OmegaConf.register_new_resolver("better", better, replace=True)
+    register("faster_dense", faster_dense)
+    register("oc.env", env)
+    register("better", better)

@@ -5,10 +5,15 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 
+from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.groups import seed
 from lrdecay.analysis.judgement import Finding, Verdict
 from lrdecay.analysis.power import MOST_SEEDS
+from lrdecay.reports.matrix import cells, markdown_matrix, problems
 from lrdecay.text import format_seconds, listed, plural
+
+MATRIX = "claims and problems"
+"""The name of the figure of the matrix; no claim is called so."""
 
 MEANING = {
     "better": "better than",
@@ -69,9 +74,13 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
     Args:
         verdicts: those of the claims.
         command: what wrote it.
-        figures: for each claim's name, the path of its figure.
+        figures: for each claim's name, and for `MATRIX`, the path of its figure.
     """
-    lines = ["# Findings", "", f"Written by `{command}`.", "", *summary(verdicts)]
+    lines = ["# Findings", "", f"Written by `{command}`.", ""]
+    if len(problems(matrix := cells(verdicts))) > 1:
+        lines += [*markdown_matrix(matrix), ""]
+        lines += [f"![Claims and problems]({figures[MATRIX]})", ""] if MATRIX in figures else []
+    lines += summary(verdicts)
     for verdict in verdicts:
         claim = verdict.claim
         lines += ["", f"## {claim.says}", "", f"**{verdict.word.capitalize()}.** Source: {claim.source}.", ""]
@@ -79,7 +88,8 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
         lines += [f"- {sentence(finding)}" for finding in verdict.findings]
         lines += [
             "",
-            f"Intervals have {100 * verdict.level:.4g}% each, so that all together have 95%. {cost(verdict)}.",
+            f"Intervals have {100 * verdict.level:.4g}% each, so that all together{_looks(claim)} have 95%. "
+            f"{cost(verdict)}.",
         ]
         if verdict.notes:
             lines += ["", *(f"- note: {note}" for note in verdict.notes)]
@@ -88,6 +98,10 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
         if claim.name in figures:
             lines += ["", f"![Gains with their intervals]({figures[claim.name]})"]
     return "\n".join(lines) + "\n"
+
+
+def _looks(claim: Claim) -> str:
+    return ", at every look," if claim.looks else ""
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[str]:

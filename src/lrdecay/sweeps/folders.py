@@ -113,4 +113,4 @@ def register_resolvers() -> None:
     """The functions that ``conf/`` calls, and those that users may."""
     resolvers.register_resolvers()
     for function in (run_dir, hydra_dir, sweep_folder, job_dir):
-        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
+        resolvers.register(function.__name__, function)

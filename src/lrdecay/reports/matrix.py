@@ -1,0 +1,89 @@
+"""Claims × problems: on which problem each claim is supported, refuted or open, as a table and as a figure."""
+
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from lrdecay.analysis.judgement import Verdict
+from lrdecay.analysis.power import MOST_SEEDS
+from lrdecay.reports.figures import COLOURS, png
+
+SHADES = {"supported": COLOURS[4], "refuted": COLOURS[3], "mixed": COLOURS[1], "inconclusive": COLOURS[-1]}
+
+Cells = dict[str, dict[str, Verdict]]
+"""Verdicts by claim and by the data set of its runs; the same claim on another problem is ``PROBLEM/NAME``."""
+
+
+def cells(verdicts: Sequence[Verdict]) -> Cells:
+    """The verdicts as a matrix; the claims in the order of the first that is made of each."""
+    found: Cells = {}
+    for verdict in verdicts:
+        row = found.setdefault(verdict.claim.name.rpartition("/")[2], {})
+        row[", ".join(sorted({str(run.plan.data) for run in verdict.runs}))] = verdict
+    return found
+
+
+def problems(matrix: Cells) -> list[str]:
+    """Its columns."""
+    return list(dict.fromkeys(problem for row in matrix.values() for problem in row))
+
+
+def markdown_matrix(matrix: Cells) -> list[str]:
+    """A row for each claim in the words of its first verdict; of what is open, the seeds that would decide it."""
+    columns = problems(matrix)
+    lines = [f"| claim | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for row in matrix.values():
+        told = [_cell(row[problem]) if problem in row else "" for problem in columns]
+        lines.append(f"| {next(iter(row.values())).claim.says} | {' | '.join(told)} |")
+    return lines
+
+
+def _cell(verdict: Verdict) -> str:
+    bold = f"**{verdict.word}**"
+    return f"{bold}, {_needed(verdict)}" if verdict.word == "inconclusive" else bold
+
+
+def _needed(verdict: Verdict) -> str:
+    """The seeds of which its last open comparison would be decided."""
+    counts = [finding.seeds for finding in verdict.findings if finding.word == "inconclusive" and not finding.why]
+    if not counts:
+        return "no spread"
+    return f"more than {MOST_SEEDS:,} seeds" if None in counts else f"{max(filter(None, counts)):,} seeds"
+
+
+def matrix_figure(matrix: Cells) -> bytes:
+    """The same as PNG."""
+    columns = problems(matrix)
+    figure = Figure(figsize=(5.5 + 1.6 * len(columns), 0.6 + 0.55 * len(matrix)))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    told = [
+        [textwrap.fill(next(iter(row.values())).claim.says, 62), *(_short(row.get(problem)) for problem in columns)]
+        for row in matrix.values()
+    ]
+    widths = [5.0, *[1.6] * len(columns)]
+    grid = axes.table(
+        told,
+        colLabels=["", *columns],
+        colWidths=[width / sum(widths) for width in widths],
+        cellLoc="center",
+        bbox=Bbox.from_bounds(0.01, 0.01, 0.98, 0.98),
+    )
+    grid.auto_set_font_size(False)
+    grid.set_fontsize(8)
+    for (line, column), cell in grid.get_celld().items():
+        cell.set_edgecolor("white")
+        if column == 0:
+            cell.set_text_props(ha="left")
+        elif line > 0 and (verdict := list(matrix.values())[line - 1].get(columns[column - 1])) is not None:
+            cell.set_facecolor(SHADES[verdict.word])
+            cell.set_alpha(0.45)
+    return png(figure)
+
+
+def _short(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    return f"{verdict.word}\n{_needed(verdict)}" if verdict.word == "inconclusive" else verdict.word

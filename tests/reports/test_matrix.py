@@ -1,0 +1,46 @@
+"""Claims × problems."""
+
+from pathlib import Path
+
+from support.records import a_run
+
+from lrdecay.analysis.claim import Claim, Part
+from lrdecay.analysis.judgement import judge
+from lrdecay.reports.findings import MATRIX, markdown
+from lrdecay.reports.matrix import cells, matrix_figure, problems
+
+
+def verdict(name: str, effect: float, data: str):
+    own = {"name": name, "source": "somebody", "supported": "so", "refuted": "not so", "baseline": "constant"}
+    part = Part(["cosine"], ["test/acc"], "better")
+    claim = Claim(own=Path("o"), folders=[Path("o")], says=f"Of {name}.", parts=[part], **own)
+    noise = [0.001, -0.001, 0.0005, -0.0004, 0.0009]
+    runs = [
+        a_run(s, seed, 0.9 + (effect + noise[seed]) * (s == "cosine"), data)
+        for s in ("constant", "cosine")
+        for seed in range(5)
+    ]
+    return judge(claim, runs)
+
+
+VERDICTS = [
+    verdict("helps", 0.02, "mnist"),
+    verdict("mnist1d/helps", 0.0001, "mnist1d"),
+    verdict("other", -0.02, "mnist"),
+]
+
+
+def test_a_row_for_each_claim_and_a_column_for_each_problem():
+    matrix = cells(VERDICTS)
+    assert problems(matrix) == ["mnist", "mnist1d"]
+    text = markdown(VERDICTS, "python scripts/claims.py", {MATRIX: "images/claims/matrix.png"})
+    assert "| claim | mnist | mnist1d |" in text
+    needed = VERDICTS[1].findings[0].seeds
+    assert f"| Of helps. | **supported** | **inconclusive**, {needed:,} seeds |" in text
+    assert "| Of other. | **refuted** |  |" in text
+    assert "![Claims and problems](images/claims/matrix.png)" in text
+    assert "| claim | mnist |" not in markdown(VERDICTS[:1], "python scripts/claims.py")
+
+
+def test_is_drawn(tmp_path):
+    assert matrix_figure(cells(VERDICTS)).startswith(b"\x89PNG")

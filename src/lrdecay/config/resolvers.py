@@ -1,5 +1,6 @@
 """The functions that a configuration calls while it is resolved, but for those that name folders."""
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +60,7 @@ def faster_dense(*, _root_: DictConfig) -> str:
 def register(name: str, resolver: Callable[..., Any]) -> None:
     """Lets a configuration call it as ``${name:…}``, in place of what had that name."""
     # OmegaConf 2.4 has a shorter name for it, under which 2.3 had something else.
-    renamed = hasattr(OmegaConf, "legacy_register_resolver")
+    renamed = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
     registers: Any = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
     registers(name, resolver, replace=True)
 

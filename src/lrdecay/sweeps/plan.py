@@ -69,7 +69,7 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
                 own = variants.shared(config, [*overrides, *_without(fixed)])
                 check_present(own)
             with read_write(own), open_dict(own):
-                own.hydra.job.num = own.hydra.job.id = number
+                own.hydra.job.num, own.hydra.job.id = number, str(number)
             plain: Any = OmegaConf.to_container(own, resolve=False)
             if uses_hydra := _uses_hydra(plain):
                 HydraConfig.instance().set_config(own)  # which copies it

@@ -263,7 +263,7 @@ class TestBeyondThePureSchedule:
         saved = torch.load(runs[0] / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         module = Classifier(MLP(), lambda model: torch.optim.SGD(model.parameters(), lr=1), Cosine())
         module.load_state_dict(saved)
-        data = Digits()
+        data = Digits(resample=True)
         data.prepare(seed=1, device=torch.device("cpu"))
         images, labels = data._splits["val"]
         right = (module(images / 255).argmax(dim=1) == labels).float().mean()

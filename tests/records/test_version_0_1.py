@@ -109,5 +109,5 @@ def test_every_old_name_is_that_of_a_class_that_there_is(old):
 def test_a_configuration_with_old_names_is_built_and_is_the_same_run():
     old = {"scale": {"_target_": "lrdecay.scales.Plateau", "patience": 3}}
     new = {"scale": {"_target_": "lrdecay.schedules.Plateau", "patience": 3}}
-    assert determining(old) == determining(new) == determining(renamed(old))
+    assert determining(old, None) == determining(new, None) == determining(renamed(old), None)
     assert instantiate(OmegaConf.create(old["scale"]), "scale").patience == 3

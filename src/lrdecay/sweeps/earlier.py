@@ -41,6 +41,11 @@ class Earlier:
         kernels = {record.plan.dense for record in self.records.values()}
         return kernels.pop() if len(kernels) == 1 else None
 
+    def undealt(self, data: str) -> bool:
+        """Whether there are runs on a data set, and all seeds share its split: a version before did so by default."""
+        splits = {"data.resample" in settings for settings in self._settings.values() if settings["data"] == data}
+        return splits == {False}
+
     def settled(self, folder: str) -> bool:
         """Whether the run in a folder need not be run again."""
         return folder in self.records and self.records[folder].settled

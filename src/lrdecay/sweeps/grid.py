@@ -78,9 +78,9 @@ class Grid(Sweeper):
         folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
         with locked(folder):
             earlier = Earlier(_read_earlier(folder))
-            if (kept := _as_before(jobs, earlier)) is not None:
-                print(f"{kept}, as in the runs that are there", flush=True)
-                jobs = plan(variants, config, [[*job, kept] for job in combinations], [*fixed, key_of(kept)])
+            if kept := _as_before(jobs, earlier):
+                print(f"{' '.join(kept)}, as in the runs that are there", flush=True)
+                jobs = plan(variants, config, [[*job, *kept] for job in combinations], [*fixed, *map(key_of, kept)])
             earlier.assign(jobs)
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
@@ -143,12 +143,17 @@ def launch(launcher: Launcher, jobs: Sequence[tuple[int, Sequence[str]]]) -> Non
         launcher.launch(list(overrides), initial_job_idx=numbers[0])
 
 
-def _as_before(jobs: "Sequence[Job]", earlier: "Earlier") -> str | None:
-    """The override with which jobs compute dense layers as the earlier runs did, where they would not otherwise."""
-    key = "process.dense"
-    given = any(key_of(word) == key for word in jobs[0].overrides)
-    alike = all(job.settings.get(key, "torch") == earlier.dense for job in jobs)
-    return None if given or alike or earlier.dense is None else override(key, earlier.dense)
+def _as_before(jobs: "Sequence[Job]", earlier: "Earlier") -> list[str]:
+    """The overrides with which jobs do as the earlier runs did, in what follows from the machine or the version."""
+    given = {key_of(word) for word in jobs[0].overrides}
+    kept = []
+    dense = earlier.dense  # what computes dense layers
+    if dense is not None and any(job.settings.get("process.dense", "torch") != dense for job in jobs):
+        kept.append(override("process.dense", dense))
+    drawn = [job for job in jobs if "data.resample" in job.settings]
+    if drawn and all(earlier.undealt(job.settings["data"]) for job in drawn):
+        kept.append("data.resample=false")
+    return [word for word in kept if key_of(word) not in given]
 
 
 def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:

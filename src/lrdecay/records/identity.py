@@ -16,6 +16,7 @@ WITHOUT_EFFECT = (
     "output_dir",
     "trust",
     "claim",
+    "fixed_split",
     "logger",
     "metric",
     "callbacks.checkpoints",

@@ -86,6 +86,14 @@ def _best(metric: str) -> Callable[[Record, Targets], float]:
     return best
 
 
+def _midway(metric: str) -> Callable[[Record, Targets], float]:
+    def midway(run: Record, targets: Targets) -> float:
+        first_half = _curve(run, metric)[: len(run.progress.epochs) // 2]
+        return float(first_half[-1]) if first_half.size else math.nan
+
+    return midway
+
+
 def _epochs_to(metric: str) -> Callable[[Record, Targets], float]:
     def epochs_to(run: Record, targets: Targets) -> float:
         curve, target = _curve(run, metric), targets.get(metric, math.nan)
@@ -136,6 +144,11 @@ def _of_the_best_epoch(metric: Metric) -> Measure:
     return Measure(metric.title, metric.better, metric.unit, "of the best epoch", _best(metric.name))
 
 
+def _halfway(metric: Metric) -> Measure:
+    meaning = "after half of the epochs: the order of schedules then need not be that at the end"
+    return Measure(f"{metric.title} midway", metric.better, metric.unit, meaning, _midway(metric.name))
+
+
 def _speed(name: str) -> Measure:
     meaning = f"epochs to the baseline's mean final {name}; one more than there were, if never"
     return Measure("speed", "lower", "epochs", meaning, _epochs_to(name))
@@ -144,6 +157,7 @@ def _speed(name: str) -> Measure:
 MEASURES = {
     **{metric.name: _at_the_end(metric) for split in ("test", "val") for metric in reversed(of_split(split))},
     **{f"best {name}": _of_the_best_epoch(METRICS[name]) for name in MONITORED},
+    **{f"{name} midway": _halfway(METRICS[name]) for name in MONITORED},
     **{f"epochs to {name}": _speed(name) for name in MONITORED},
     "mean val/loss": Measure("speed", "lower", "loss", "area under the val/loss curve, an epoch wide", _mean),
     "val/loss gap": Measure("overfitting", "lower", "loss", "final val/loss − train/loss of the last epoch", _gap),

@@ -4,14 +4,17 @@ python scripts/claims.py                        # all of conf/experiment/claims
 python scripts/claims.py faster stabler         # some of them
 python scripts/claims.py faster --no-run        # of the runs that are there
 python scripts/claims.py mnist1d/generalises --seeds 1..20    # with more seeds, at the next look that its file names
+python scripts/claims.py faster hydra.launcher.processes=8       # eight runs at a time, say on one GPU
 python scripts/claims.py faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
 """
 
 import argparse
+import itertools
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lrdecay.analysis.claim import Claim
@@ -41,7 +44,9 @@ def main(conf: Path) -> None:
         "--output", type=Path, default=Path("outputs/claims/findings.md"), help="Markdown file; figures go beside it"
     )
     arguments = parser.parse_intermixed_args()
-    overrides = [word for word in arguments.arguments if "=" in word]
+    words = [word for word in arguments.arguments if "=" in word]
+    launching = [word for word in words if key_of(word).startswith("hydra.")]
+    overrides = [word for word in words if word not in launching]
     chosen = [word for word in arguments.arguments if "=" not in word]
     if arguments.output.suffix != ".md" or arguments.output.is_dir():
         raise ConfigError(f"--output={arguments.output}: must be a file that ends in .md")
@@ -50,7 +55,7 @@ def main(conf: Path) -> None:
     if arguments.seeds:
         check_seeds(claims, arguments.seeds, arguments.no_run)
     if not arguments.no_run:
-        run(claims, conf, arguments.seeds)
+        run(claims, conf, launching, arguments.seeds)
     verdicts, problems = [], []
     for claim in claims:
         records, broken = load_records(claim.folders)
@@ -106,10 +111,11 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
             )
 
 
-def run(claims: list[Claim], conf: Path, seeds: range | None = None) -> None:
+def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | None = None) -> None:
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
 
     Args:
+        launching: overrides of ``hydra``, which say how the runs are launched and not which.
         seeds: in place of those of the sweeps.
     """
     folders = dict.fromkeys(folder for claim in claims for folder in claim.folders)
@@ -120,22 +126,21 @@ def run(claims: list[Claim], conf: Path, seeds: range | None = None) -> None:
         if folder not in owners:
             raise ConfigError(f"{folder.name}: must be the sweep of a claim, and is that of none")
         claim = owners[folder]
-        words = [f"experiment=claims/{claim.name}", *claim.overrides]
         if not claim.tuned_by:
-            launch([*words, *_seeds(seeds)], claim, conf)
+            launch(claim, conf, [*claim.overrides, *_seeds(seeds), *launching])
             continue
-        launch(words, claim, conf)
-        for chosen in chosen_overrides(claim):
-            launch([*chosen, *_seeds(seeds or range(1, 1 + claim.looks[0]))], claim, conf)
+        launch(claim, conf, [*claim.overrides, *launching])
+        for chosen in together(chosen_overrides(claim)):
+            launch(claim, conf, [*chosen, *_seeds(seeds or range(1, 1 + claim.looks[0])), *launching])
 
 
 def _seeds(seeds: range | None) -> list[str]:
     return [f"seed=range({seeds.start},{seeds.stop})"] if seeds else []
 
 
-def launch(words: list[str], claim: Claim, conf: Path) -> None:
+def launch(claim: Claim, conf: Path, overrides: list[str]) -> None:
     """Runs a sweep of a claim side by side."""
-    words = ["-m", *words, "hydra/launcher=parallel"]
+    words = ["-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
     print(shlex.join(["python", "train.py", *words]), flush=True)
     status = subprocess.run([sys.executable, conf.parent / "train.py", *words], check=False).returncode
     if status in INTERRUPTED:
@@ -151,9 +156,26 @@ def chosen_overrides(claim: Claim) -> list[list[str]]:
     for groups in group_records(records).values():
         chosen, _ = choose(groups, str(claim.tuned_over), claim.tuned_by)
         for g in chosen:
-            own = [word for word in g.runs[0].plan.overrides if key_of(word) not in ("seed", "experiment")]
-            for_each.append([f"experiment=claims/{claim.name}", *own])
+            for_each.append([word for word in g.runs[0].plan.overrides if key_of(word) not in ("seed", "experiment")])
     return for_each
+
+
+def together(several: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The same combinations of overrides as sweeps, fewer: those that differ in the value of one key become one.
+
+    >>> together([["schedule=step", "optimizer.lr=0.1"], ["schedule=cosine", "optimizer.lr=0.1"]])
+    [['schedule=step,cosine', 'optimizer.lr=0.1']]
+    """
+    sweeps = [list(words) for words in several]
+    for one, other in itertools.combinations(sweeps, 2):
+        differ = [place for place, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs]
+        if len(one) != len(other) or len(differ) != 1:
+            continue
+        (place,) = differ
+        if key_of(one[place]) == key_of(other[place]):
+            merged = [*one[:place], f"{one[place]},{other[place].partition('=')[2]}", *one[place + 1 :]]
+            return together([merged if words is one else words for words in sweeps if words is not other])
+    return sweeps
 
 
 def show(verdict: Verdict) -> None:

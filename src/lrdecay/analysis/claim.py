@@ -41,6 +41,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             if of two that validate best each is better than the other where it is best.
         sweeps: names of the sweeps whose runs count; by default the one of its own file.
         looks: numbers of seeds at which it is judged, see `lrdecay.analysis.looks`; none for a single look.
+        first_seed: of those that judge at its looks; they are the first so many from it on.
     """
 
     says: str
@@ -56,6 +57,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     crossing: str | None = None
     sweeps: list[str] = []
     looks: list[int] = []
+    first_seed: int = 1
 
 
 class Claim(Statement, frozen=True, kw_only=True):

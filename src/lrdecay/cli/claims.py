@@ -104,6 +104,11 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
                 f"--seeds: claim {claim.name} has one look, at the seeds of its sweep; "
                 "its file must say at how many seeds it is judged (looks: [5, 10, 20, 40]) before any of them is run"
             )
+        if seeds.start != claim.first_seed:
+            raise ConfigError(
+                f"--seeds={seeds.start}..{seeds.stop - 1}: must begin at {claim.first_seed}, the first seed that judges "
+                f"claim {claim.name}"
+            )
         if both := [seed for seed in claim.tuned_by if seed in seeds]:
             raise ConfigError(
                 f"--seeds={seeds.start}..{seeds.stop - 1}: must be without {', '.join(map(str, both))}, "
@@ -131,7 +136,11 @@ def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | No
             continue
         launch(claim, conf, [*claim.overrides, *launching])
         for chosen in together(chosen_overrides(claim)):
-            launch(claim, conf, [*chosen, *_seeds(seeds or range(1, 1 + claim.looks[0])), *launching])
+            launch(
+                claim,
+                conf,
+                [*chosen, *_seeds(seeds or range(claim.first_seed, claim.first_seed + claim.looks[0])), *launching],
+            )
 
 
 def _seeds(seeds: range | None) -> list[str]:

@@ -6,7 +6,7 @@ from scipy import stats
 from support.records import at_rate, groups_of
 
 from lrdecay.analysis.inference import difference
-from lrdecay.analysis.looks import look
+from lrdecay.analysis.looks import look, share
 from lrdecay.analysis.tuning import tune_apart
 from lrdecay.errors import ConfigError
 
@@ -14,12 +14,22 @@ LOOKS = [5, 10, 20, 40]
 
 
 @pytest.mark.parametrize(
-    ("seeds", "used", "share"),
-    [(2, 2, 0.1), (5, 5, 0.1), (9, 5, 0.1), (10, 10, 0.2), (20, 20, 0.3), (39, 20, 0.3), (40, 40, 0.4), (99, 40, 0.4)],
+    ("settled", "used", "spent"),
+    [(5, 5, 0.1), (9, 5, 0.1), (10, 10, 0.2), (20, 20, 0.3), (39, 20, 0.3), (40, 40, 0.4), (99, 40, 0.4)],
 )
-def test_counts_the_seeds_of_the_last_look(seeds, used, share):
-    assert look(range(seeds), LOOKS) == (list(range(used)), pytest.approx(share))
-    assert look(range(seeds), []) == (list(range(seeds)), 1.0)
+def test_counts_the_seeds_of_the_last_look(settled, used, spent):
+    assert look(range(21, 21 + settled), LOOKS, 21) == range(21, 21 + used)
+    assert share(used, LOOKS) == pytest.approx(spent)
+    assert share(used, []) == 1.0
+
+
+def test_a_seed_that_is_missing_ends_them():
+    """Whoever leaves out seeds chooses among them."""
+    assert look({*range(1, 40)} - {8}, LOOKS) == range(1, 6)
+    with pytest.raises(ConfigError, match="seed 3 is not settled in every group; the first look takes seeds 1 to 5"):
+        look({1, 2, 4, 5, 6, 7}, LOOKS)
+    with pytest.raises(ConfigError, match="seed 21 is not settled"):
+        look(range(1, 21), LOOKS, 21)
 
 
 def test_looking_again_and_again_misleads_no_more_often_than_once():
@@ -29,9 +39,9 @@ def test_looking_again_and_again_misleads_no_more_often_than_once():
         values, baseline = (dict(enumerate(rng.normal(0, 1, LOOKS[-1]))) for _ in range(2))
         p = {}
         for count in LOOKS:
-            seeds, share = look(range(count), LOOKS)
-            p[share] = difference(*({seed: side[seed] for seed in seeds} for side in (values, baseline))).p
-        misled += any(found < 0.05 * share for share, found in p.items())
+            seeds = look(range(count), LOOKS, 0)
+            p[share(count, LOOKS)] = difference(*({s: side[s] for s in seeds} for side in (values, baseline))).p
+        misled += any(found < 0.05 * spent for spent, found in p.items())
         unpaid += any(found < 0.05 for found in p.values())
     assert misled <= stats.binom.ppf(0.9999, draws, 0.05)
     assert unpaid > 2 * misled

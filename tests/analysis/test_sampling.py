@@ -1,7 +1,9 @@
 import logging
+import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 from support.records import a_run, groups_of, write_runs
 
 from lrdecay.analysis.comparison import NEW_DATA, NEW_SEEDS, compare_records
@@ -81,18 +83,36 @@ class TestPower:
     def test_is_that_of_the_t_test(self):
         """Simulated: so many seeds find the difference in 80% of the cases."""
         found = Difference(0.5, 0, 1, 5, 0.2, True, of_seeds=1.0)
-        n = seeds_to_decide(found, 0.05, 0.5)
+        n = seeds_to_decide(found, lambda n: 0.05, [0.5])
         assert 30 <= n <= 38  # a table of Student's test says 34
         rng = np.random.default_rng(0)
         draws = rng.normal(0.5, 1, (4000, n))
         t = draws.mean(axis=1) / (draws.std(axis=1, ddof=1) / np.sqrt(n))
         assert np.mean(t > 2.03) == pytest.approx(0.8, abs=0.03)
 
+    def test_of_two_margins_is_that_of_both(self):
+        """Simulated: so many seeds show in 80% of the cases that nothing lies beyond either margin."""
+        found = Difference(0.0, -1, 1, 5, 1.0, True, of_seeds=1.0)
+        n = seeds_to_decide(found, lambda n: 0.05, [0.5, 0.5])
+        assert n > seeds_to_decide(found, lambda n: 0.05, [0.5])
+        draws = np.random.default_rng(0).normal(0, 1, (4000, n))
+        half = stdtrit(n - 1, 0.975) * draws.std(axis=1, ddof=1) / np.sqrt(n)
+        assert np.mean(np.abs(draws.mean(axis=1)) + half < 0.5) == pytest.approx(0.8, abs=0.03)
+
+    def test_takes_what_a_later_look_may_spend(self):
+        found = Difference(0.5, 0, 1, 5, 0.2, True, of_seeds=1.0)
+        first, later = (
+            seeds_to_decide(found, alpha, [0.5]) for alpha in (lambda n: 0.005, lambda n: 0.005 + 0.015 * (n > 10))
+        )
+        assert later < first
+
     def test_knows_when_no_seeds_would_do(self):
-        assert seeds_to_decide(Difference(0.01, -1, 1, 5, 0.9, True, of_seeds=1.0), 0.05, 0.01) is None
+        assert seeds_to_decide(Difference(0.01, -1, 1, 5, 0.9, True, of_seeds=1.0), lambda n: 0.05, [0.01]) == math.inf
         of_data = Difference(0.1, -1, 1, 5, 0.9, True, True, of_seeds=1e-4, of_data=0.01)
-        assert seeds_to_decide(of_data, 0.05, 0.1) is None
-        assert seeds_to_decide(Difference(0.1, -1, 1, 5, 0.9, False), 0.05, 0.1) is None
+        assert seeds_to_decide(of_data, lambda n: 0.05, [0.1]) == math.inf
+
+    def test_knows_nothing_without_a_spread(self):
+        assert seeds_to_decide(Difference(0.1, -1, 1, 5, 0.9, False), lambda n: 0.05, [0.1]) is None
 
     def test_is_said_of_what_is_open(self):
         rng = np.random.default_rng(1)
@@ -104,4 +124,4 @@ class TestPower:
         for run in runs:
             run.progress.seconds = 60.0
         (comparison,) = compare_records(runs)
-        assert any(note.startswith("open in test/acc, and the seeds that would decide it") for note in comparison.notes)
+        assert any(note.startswith("open in test/acc, and what would decide it") for note in comparison.notes)

@@ -13,7 +13,8 @@ from lrdecay.reports.matrix import cells, matrix_figure, problems
 def verdict(name: str, effect: float, data: str):
     own = {"name": name, "source": "somebody", "supported": "so", "refuted": "not so", "baseline": "constant"}
     part = Part(["cosine"], ["test/acc"], "better")
-    claim = Claim(own=Path("o"), folders=[Path("o")], says=f"Of {name}.", parts=[part], **own)
+    says = f"Of {name.rpartition('/')[2]}."
+    claim = Claim(own=Path("o"), folders=[Path("o")], says=says, parts=[part], **own)
     noise = [0.001, -0.001, 0.0005, -0.0004, 0.0009]
     runs = [
         a_run(s, seed, 0.9 + (effect + noise[seed]) * (s == "cosine"), data)
@@ -35,7 +36,7 @@ def test_a_row_for_each_claim_and_a_column_for_each_problem():
     assert problems(matrix) == ["mnist", "mnist1d"]
     text = markdown(VERDICTS, "python scripts/claims.py", {MATRIX: "images/claims/matrix.png"})
     assert "| claim | mnist | mnist1d |" in text
-    needed = VERDICTS[1].findings[0].seeds
+    needed = VERDICTS[1].seeds
     assert f"| Of helps. | **supported** | **inconclusive**, {needed:,} seeds |" in text
     assert "| Of other. | **refuted** |  |" in text
     assert "![Claims and problems](images/claims/matrix.png)" in text

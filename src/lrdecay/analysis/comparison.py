@@ -13,7 +13,7 @@ from lrdecay.analysis.groups import Group, group_records, matching, settings_of,
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.analysis.measures import MEASURES, Targets
 from lrdecay.analysis.notes import notes_on
-from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
+from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
 from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
@@ -248,25 +248,25 @@ def _open(comparison: Comparison, items_of: ItemsOf) -> list[str]:
     measure = accuracy(comparison)
     undecided = [g for g in comparison.tested if comparison.row(g, measure)["verdict"] == "no difference shown"]
     alpha = SIGNIFICANT / max(len(comparison.tested), 1)
-    words, seconds = [], []
+    words: list[str] = []
+    more: dict[str, tuple[Group, float]] = {}  # a baseline that several groups share is run once more, not for each
     for g in undecided[:MOST_OPEN]:
         baseline, targets = comparison.baselines[g.label], comparison.targets[g.label]
         sides = g.by_seed(measure, targets), baseline.by_seed(measure, targets)
         found = difference(*sides, sampling=sampling(g, baseline, measure, items_of))
-        seeds = seeds_to_decide(found, alpha, abs(found.mean))
-        if seeds is None:
-            words.append(f"{g.name} more than {MOST_SEEDS:,}")
-        else:
-            words.append(f"{g.name} {seeds:,}")
-            of_a_pair = sum(float(np.mean([run.progress.seconds for run in one.completed])) for one in (g, baseline))
-            seconds.append((seeds - found.n) * of_a_pair)
+        seeds = seeds_to_decide(found, lambda n: alpha, [abs(found.mean)])
+        words.append(f"{g.name} {seeds_wanted(seeds)}")
+        if seeds is not None and math.isfinite(seeds):
+            for one in (g, baseline):
+                more[one.label] = one, max(seeds - found.n, more.get(one.label, (one, 0.0))[1])
     if not words:
         return []
-    more = f" and {len(undecided) - MOST_OPEN} more" if len(undecided) > MOST_OPEN else ""
-    cost = f"; {format_seconds(sum(seconds))} of training more" if seconds else ""
+    others = f" and {len(undecided) - MOST_OPEN} more" if len(undecided) > MOST_OPEN else ""
+    seconds = sum(count * np.mean([run.progress.seconds for run in one.completed]) for one, count in more.values())
+    cost = f"; {format_seconds(float(seconds))} of training more" if more else ""
     return [
-        f"open in {measure}, and the seeds that would decide it (80% power, were the difference as measured): "
-        f"{', '.join(words)}{more}{cost}"
+        f"open in {measure}, and what would decide it (80% power, were the difference as measured): "
+        f"{', '.join(words)}{others}{cost}"
     ]
 
 

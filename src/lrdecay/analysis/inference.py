@@ -33,7 +33,8 @@ class Difference(Estimate):
         p: two-sided, that there is no difference; NaN where it could not be tested.
         paired: whether by seed.
         new_data: whether interval and p hold for other data too, and not for other seeds alone.
-        of_seeds, of_data: the variance of the mean is of_seeds / n + of_data; NaN and 0 where that is not known.
+        of_seeds, of_data: the variance of the mean is of_seeds / n + of_data; NaN and 0 where nothing is known of the
+            spread.
     """
 
     p: float
@@ -135,7 +136,8 @@ def difference(
         test = stats.ttest_ind(*sides, equal_var=False)
         ends = test.confidence_interval(level)
         new_data = sampling == Resampled(0.0)
-        return Difference(mean, float(ends.low), float(ends.high), n, float(test.pvalue), False, new_data)
+        of_seeds = n * sum(float(side.var(ddof=1)) / len(side) for side in sides)
+        return Difference(mean, float(ends.low), float(ends.high), n, float(test.pvalue), False, new_data, of_seeds)
     differences = np.array([values[seed] - baseline[seed] for seed in common])
     found = estimate(differences, level)
     if found.n < 2:
@@ -183,11 +185,13 @@ def _two_way(outcomes: np.ndarray) -> tuple[float, float, float]:
     rest_squares = float((outcomes**2).sum()) - rows * (n - 1) - columns * (m - 1)
     rest = max(rest_squares, 0.0) / ((n - 1) * (m - 1))
     total = rows + columns - rest
-    if total <= max(rows, columns):  # where one of the parts seems to be none
-        return (rows / m, 0.0, n - 1) if rows >= columns else (columns / m, 0.0, m - 1)
+    if total <= max(rows, columns):  # one of the parts seems to be none: what is left are the other and the rest
+        if rows >= columns:
+            return rows / m, 0.0, n - 1
+        of_columns_alone = max(columns - rest, 0.0) / (n * m)
+        return columns / m - n * of_columns_alone, of_columns_alone, m - 1
     squares = rows**2 / (n - 1) + columns**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
-    of_columns_alone = (columns - rest) / (n * m)
-    return rows / m, of_columns_alone, total**2 / squares
+    return rows / m, (columns - rest) / (n * m), total**2 / squares
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

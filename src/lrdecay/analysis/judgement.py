@@ -1,56 +1,42 @@
 """The verdict on a claim, from the records of its runs."""
 
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation
+from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
-from lrdecay.analysis.inference import LEVEL, Difference, difference
-from lrdecay.analysis.looks import look
-from lrdecay.analysis.measures import MEASURES, Measure
-from lrdecay.analysis.power import seeds_to_decide
-from lrdecay.analysis.sampling import items_by_seed, sampling
+from lrdecay.analysis.inference import LEVEL
+from lrdecay.analysis.looks import look, share
+from lrdecay.analysis.question import Finding, Question, Word
 from lrdecay.analysis.tuning import monitored, tune, tune_apart, validates
 from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
-from lrdecay.text import listed
-
-Word = Literal["supported", "refuted", "mixed", "inconclusive"]
-BySeed = Mapping[int, float]
-WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
+from lrdecay.text import listed, plural
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One comparison that a claim rests on.
+class Effort:
+    """What the runs of a verdict took.
 
     Attributes:
-        found: the difference of the group from its baseline as a gain, positive where it is to the better.
-        word: what it says of the expectation.
-        why: what decided it, where that was not the interval.
-        seeds: how many would decide what is inconclusive, see `seeds_to_decide`.
+        data: names of the data sets.
+        seconds: of training, of all runs together.
+        elapsed: seconds from the first beginning to the last end.
+        ended: that end, in seconds since 1970.
     """
 
-    group: str
-    baseline: str
-    measure: str
-    expect: Expectation
-    margin: float
-    found: Difference
-    word: Word
-    why: str = ""
-    seeds: int | None = None
-
-    @property
-    def kind(self) -> Measure:
-        """How its measure is written and read."""
-        return MEASURES.get(self.measure) or WORKING
+    runs: int
+    seeds: int
+    data: list[str]
+    seconds: float
+    elapsed: float
+    devices: list[str]
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -59,97 +45,48 @@ class Verdict:
 
     Attributes:
         holds: what is said of each part that must hold, in the order of the claim: a description, and the word.
+        seeds: how many would decide it, if it is inconclusive, see `Finding`.
         level: confidence of each finding's interval, chosen so that all of them hold together with 95%.
-        runs: the records that it comes from.
+        seeds_judged: those of the look at which it is judged, ``21..40``; empty where it has no looks.
     """
 
     claim: Claim
     word: Word
+    seeds: float | None
     findings: list[Finding]
     holds: list[tuple[str, Word]]
     level: float
     notes: list[str]
-    runs: list[Record]
-
-
-@dataclass(frozen=True)
-class Question:
-    """Whether a group does what is expected of it against another, given a number for each seed of both."""
-
-    group: Group
-    baseline: Group
-    measure: str
-    values: BySeed
-    others: BySeed
-    expect: Expectation = "better"
-    margin: float = 0.0
-
-    def answer(self, level: float) -> Finding:
-        """The finding, with an interval of that confidence."""
-        drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if self.measure in MEASURES else None
-        gain = difference(self.values, self.others, level, drawn)
-        if (MEASURES.get(self.measure) or WORKING).better == "lower":
-            gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
-        word, why = self._by_divergence() or self._by_interval(gain)
-        names = self.group.name, self.baseline.name
-        is_open = word == "inconclusive" and not why
-        gap = min(abs(gain.mean - bound) for bound in self._bounds() if math.isfinite(bound))
-        seeds = seeds_to_decide(gain, 1 - level, gap) if is_open else None
-        return Finding(*names, self.measure, self.expect, self.margin, gain, word, why, seeds)
-
-    def _bounds(self) -> tuple[float, float]:
-        """Between which the gain must lie, for the expectation to hold."""
-        return {
-            "better": (0.0, math.inf),
-            "worse": (-math.inf, 0.0),
-            "not worse": (-self.margin, math.inf),
-            "same": (-self.margin, self.margin),
-        }[self.expect]
-
-    def _by_divergence(self) -> tuple[Word, str] | None:
-        """What it is worth that only one of the two could be trained at all."""
-        lost = [g for g in (self.group, self.baseline) if all(run.outcome.status == "diverged" for run in g.runs)]
-        if self.measure == WORKING_VALUES or len(lost) != 1 or not (self.group.completed or self.baseline.completed):
-            return None
-        expected = self.expect == "worse" if lost[0] is self.group else self.expect in ("better", "not worse")
-        return "supported" if expected else "refuted", f"all runs of {lost[0].name} diverged"
-
-    def _by_interval(self, gain: Difference) -> tuple[Word, str]:
-        if not math.isfinite(gain.low):
-            return "inconclusive", "no spread between pairs" if gain.n > 1 else "fewer than two seeds in common"
-        for g in (self.group, self.baseline):
-            lost = sum(run.outcome.status == "diverged" for run in g.runs)
-            if lost and self.measure != WORKING_VALUES:
-                return "inconclusive", f"{lost} of {len(g.runs)} runs of {g.name} diverged"
-        least, most = self._bounds()
-        if least < gain.low and gain.high < most:
-            return "supported", ""
-        return ("refuted" if gain.high < least or gain.low > most else "inconclusive"), ""
+    effort: Effort
+    seeds_judged: str
 
 
 Units = list[list[int]]
 """Findings, by index, that belong together: where any of them is as expected, that part of the claim holds."""
-Rule = Callable[[Sequence[Finding]], Word]
+Judged = tuple[Word, float | None]
+"""A word, and the seeds that would decide what is inconclusive, where that is known."""
+Rule = Callable[[Sequence[Finding]], Judged]
 
 
 def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     """What the runs say of the claim.
 
     Raises:
-        ConfigError: they are of several data sets, or a group or key of the claim is not among them.
+        ConfigError: they are of several data sets, a group or key of the claim is not among them, or there are fewer
+            seeds than its first look takes.
     """
-    seeds, share = look([seed(run) for run in records if seed(run) not in claim.tuned_by], claim.looks)
-    records = [run for run in records if seed(run) in (*seeds, *claim.tuned_by)]
     by_data = group_records(records)
     if len(by_data) != 1:
         raise ConfigError(f"its runs must be of one data set, not {', '.join(by_data) or 'none'}")
     (groups,) = by_data.values()
-    notes = [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
+    notes: list[str] = []
     if claim.tuned_over:
-        groups, found = _tuned(groups, claim.tuned_over, claim.tuned_by)
-        notes += found
+        groups, notes = _tuned(groups, claim.tuned_over, claim.tuned_by)
     if claim.looks:
-        notes.append(_looked(len(seeds), claim.looks))
+        groups, found = _at_look(claim, groups)
+        notes += found
+    counted = {seed(run) for g in groups for run in g.runs}
+    notes += [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
     units: Units = []
     if claim.crossing:
         questions, rule = _crossing(claim, groups, notes)
@@ -157,10 +94,45 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         questions, units = _parts(claim, groups, notes)
         rule = partial(_of_parts, units=units)
     # Which is best at one value of a key may be asked against the same rival for several others.
-    level = 1 - share * (1 - LEVEL) / len({(q.group.label, q.baseline.label, q.measure) for q in questions})
-    findings = [question.answer(level) for question in questions]
-    holds = [(_described([findings[index] for index in unit]), _of_unit(findings, unit)) for unit in units]
-    return Verdict(claim, rule(findings), list(dict.fromkeys(findings)), holds, level, notes, list(records))
+    comparisons = len({(q.group.label, q.baseline.label, q.measure) for q in questions})
+
+    def alpha(seeds: int) -> float:
+        return share(seeds, claim.looks) * (1 - LEVEL) / comparisons
+
+    level = 1 - alpha(len(counted))
+    findings = [question.answer(level, alpha) for question in questions]
+    holds = [(_described([findings[index] for index in unit]), _of_unit(findings, unit)[0]) for unit in units]
+    word, seeds = rule(findings)
+    effort = _effort([run for run in records if seed(run) in counted or seed(run) in claim.tuned_by])
+    judged = f"{min(counted)}..{max(counted)}" if claim.looks else ""
+    return Verdict(claim, word, seeds, list(dict.fromkeys(findings)), holds, level, notes, effort, judged)
+
+
+def _effort(runs: Sequence[Record]) -> Effort:
+    began, ended = min(run.plan.started for run in runs), max(run.plan.started + run.progress.seconds for run in runs)
+    devices = sorted({f"{run.plan.device}, {plural(run.plan.threads, 'thread')}" for run in runs if run.plan.device})
+    data = sorted({str(run.plan.data) for run in runs if run.plan.data is not None})
+    seconds = sum(run.progress.seconds for run in runs)
+    return Effort(len(runs), len({seed(run) for run in runs}), data, seconds, ended - began, devices, ended)
+
+
+def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
+    """The groups with the runs of those seeds that count at the last look that has been reached.
+
+    A seed has been reached when its runs have come to an end in every group that is judged.
+    """
+    names = (
+        [] if claim.crossing or claim.range_over else [str(claim.baseline), *(n for p in claim.parts for n in p.groups)]
+    )
+    judged = [_one(groups, name) for name in names] or groups
+    settled = [{seed(run) for run in g.runs if run.outcome.status in ("completed", "diverged")} for g in judged]
+    counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
+    later = [count for count in claim.looks if count > len(counted)]
+    after = f"the next look is at {later[0]}" if later else "there is no other look"
+    notes = [f"judged by seeds {counted[0]} to {counted[-1]}, of looks at {', '.join(map(str, claim.looks))}; {after}"]
+    if beyond := {seed(run) for g in groups for run in g.runs} - set(counted):
+        notes.append(f"the runs of {plural(len(beyond), 'other seed')} do not count at this look")
+    return [replace(g, runs=[run for run in g.runs if seed(run) in counted]) for g in groups], notes
 
 
 def _described(findings: Sequence[Finding]) -> str:
@@ -174,12 +146,6 @@ def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group
     if missing := [g.name for g in chosen if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
     return chosen, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]
-
-
-def _looked(seeds: int, looks: Sequence[int]) -> str:
-    later = [count for count in looks if count > seeds]
-    after = f"; the next look is at {later[0]}" if later else "; there is no other look"
-    return f"judged by {seeds} seeds, of looks at {', '.join(map(str, looks))}{after}"
 
 
 def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Units]:
@@ -249,26 +215,47 @@ def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
     return shapes
 
 
-def _of_unit(findings: Sequence[Finding], unit: Sequence[int]) -> Word:
+def _of_unit(findings: Sequence[Finding], unit: Sequence[int]) -> Judged:
     """Of alternatives one is enough, and all must be refuted."""
-    words = {findings[index].word for index in unit}
-    return "supported" if "supported" in words else "refuted" if words == {"refuted"} else "inconclusive"
+    alternatives = [findings[index] for index in unit]
+    words = {finding.word for finding in alternatives}
+    if "supported" in words or words == {"refuted"}:
+        return "supported" if "supported" in words else "refuted", None
+    known = [finding.seeds for finding in alternatives if finding.seeds is not None]
+    return "inconclusive", min(known, default=None)
 
 
-def _of_parts(findings: Sequence[Finding], units: Units) -> Word:
+def _of_parts(findings: Sequence[Finding], units: Units) -> Judged:
     """All supported, some refuted, or both: then it holds for some of what it says, and not for some."""
-    words = {_of_unit(findings, unit) for unit in units}
-    if {"supported", "refuted"} <= words:
-        return "mixed"
-    return "refuted" if "refuted" in words else "supported" if words == {"supported"} else "inconclusive"
+    judged = [_of_unit(findings, unit) for unit in units]
+    words = {word for word, _ in judged}
+    if "refuted" in words:
+        return "mixed" if "supported" in words else "refuted", None
+    if words == {"supported"}:
+        return "supported", None
+    return "inconclusive", _most([seeds for word, seeds in judged if word == "inconclusive"])
 
 
-def _of_pairs(findings: Sequence[Finding]) -> Word:
+def _of_pairs(findings: Sequence[Finding]) -> Judged:
     """Of two groups that are best at one value each, is each the better there?"""
-    pairs = zip(findings[::2], findings[1::2], strict=True)
-    return "supported" if any({one.word, two.word} == {"supported"} for one, two in pairs) else "inconclusive"
+    pairs = list(zip(findings[::2], findings[1::2], strict=True))
+    if any({one.word, two.word} == {"supported"} for one, two in pairs):
+        return "supported", None
+    possible = [pair for pair in pairs if "refuted" not in {finding.word for finding in pair}]
+    known = [
+        most for pair in possible if (most := _most([f.seeds for f in pair if f.word == "inconclusive"])) is not None
+    ]
+    return "inconclusive", min(known, default=None)
 
 
-def _of_one(findings: Sequence[Finding]) -> Word:
+def _of_one(findings: Sequence[Finding]) -> Judged:
     """Is the group that validates best everywhere also better than the next everywhere?"""
-    return "refuted" if {finding.word for finding in findings} == {"supported"} else "inconclusive"
+    if {finding.word for finding in findings} == {"supported"}:
+        return "refuted", None
+    return "inconclusive", _most([finding.seeds for finding in findings if finding.word == "inconclusive"])
+
+
+def _most(seeds: Sequence[float | None]) -> float | None:
+    """What is enough for all of them, where that is known of all."""
+    known = [count for count in seeds if count is not None]
+    return max(known) if known and len(known) == len(seeds) else None

@@ -3,7 +3,7 @@
 python scripts/claims.py                        # all of conf/experiment/claims
 python scripts/claims.py faster stabler         # some of them
 python scripts/claims.py faster --no-run        # of the runs that are there
-python scripts/claims.py mnist1d/generalises --seeds 1..20    # with more seeds, at the next look that its file names
+python scripts/claims.py mnist1d/faster_sgd --seeds 21..30    # with more seeds, to the next look that its file names
 python scripts/claims.py faster hydra.launcher.processes=8       # eight runs at a time, say on one GPU
 python scripts/claims.py faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
 """
@@ -12,6 +12,7 @@ import argparse
 import itertools
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,8 +28,9 @@ from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import relative
 from lrdecay.reports.figures import gains_figure
-from lrdecay.reports.findings import MATRIX, cost, markdown, mixed, sentence
+from lrdecay.reports.findings import MATRIX, cost, identity, markdown, mixed, sentence
 from lrdecay.reports.matrix import cells, matrix_figure, problems
+from lrdecay.reports.verdicts import merged, read_verdicts, write_verdicts
 
 INTERRUPTED = (130, 143, -2, -15)
 
@@ -41,7 +43,10 @@ def main(conf: Path) -> None:
         "--seeds", type=numbered, metavar="FIRST..LAST", help="train these seeds; runs that are there are not repeated"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs/claims/findings.md"), help="Markdown file; figures go beside it"
+        "--output",
+        type=Path,
+        default=Path("outputs/claims/findings.md"),
+        help="Markdown file, figures beside it; what it has of other claims is kept",
     )
     arguments = parser.parse_intermixed_args()
     words = [word for word in arguments.arguments if "=" in word]
@@ -54,25 +59,36 @@ def main(conf: Path) -> None:
     check(claims, overrides)
     if arguments.seeds:
         check_seeds(claims, arguments.seeds, arguments.no_run)
+    kept = arguments.output.with_suffix(".yaml")
+    read_verdicts(kept)  # what cannot be added to is refused now, and not after hours of training
     if not arguments.no_run:
         run(claims, conf, launching, arguments.seeds)
-    verdicts, problems = [], []
+    fresh, wrong = judged(claims)
+    if fresh:
+        verdicts, changed = merged(fresh, read_verdicts(kept), conf)
+        for name in changed:
+            print(f"warning: claim {name} has changed since it was judged, and is left out", file=sys.stderr)
+        write(verdicts, fresh, arguments.output, shlex.join(["python", "scripts/claims.py", *sys.argv[1:]]))
+    if wrong:
+        sys.exit("\n".join(f"error: {what}" for what in wrong))
+
+
+def judged(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
+    """The verdicts, which it prints, and what is wrong with runs and claims, a line each."""
+    verdicts, wrong = [], []
     for claim in claims:
         records, broken = load_records(claim.folders)
-        problems += broken
+        wrong += broken
         if not records:
-            problems.append(f"claim {claim.name}: no runs in {', '.join(relative(path) for path in claim.folders)}")
+            wrong.append(f"claim {claim.name}: no runs in {', '.join(relative(path) for path in claim.folders)}")
             continue
         try:
             verdicts.append(judge(claim, records))
         except ConfigError as error:
-            problems.append(f"claim {claim.name}: {error}")
+            wrong.append(f"claim {claim.name}: {error}")
         else:
             show(verdicts[-1])
-    if verdicts:
-        write(verdicts, arguments.output, shlex.join(["python", "scripts/claims.py", *sys.argv[1:]]))
-    if problems:
-        sys.exit("\n".join(f"error: {problem}" for problem in dict.fromkeys(problems)))
+    return verdicts, list(dict.fromkeys(wrong))
 
 
 def check(claims: list[Claim], overrides: list[str]) -> None:
@@ -106,8 +122,8 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
             )
         if seeds.start != claim.first_seed:
             raise ConfigError(
-                f"--seeds={seeds.start}..{seeds.stop - 1}: must begin at {claim.first_seed}, the first seed that judges "
-                f"claim {claim.name}"
+                f"--seeds={seeds.start}..{seeds.stop - 1}: must begin at {claim.first_seed}, "
+                f"the first seed that judges claim {claim.name}"
             )
         if both := [seed for seed in claim.tuned_by if seed in seeds]:
             raise ConfigError(
@@ -151,7 +167,14 @@ def launch(claim: Claim, conf: Path, overrides: list[str]) -> None:
     """Runs a sweep of a claim side by side."""
     words = ["-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
     print(shlex.join(["python", "train.py", *words]), flush=True)
-    status = subprocess.run([sys.executable, conf.parent / "train.py", *words], check=False).returncode
+    sweep = subprocess.Popen([sys.executable, conf.parent / "train.py", *words])
+    # Whoever stops this stops the sweep, and it ends when that has saved what it was at. A terminal tells both of
+    # Ctrl-C, all others only this one.
+    handlers = {signal.SIGTERM: lambda *_: sweep.terminate(), signal.SIGINT: lambda *_: None}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    status = sweep.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if status in INTERRUPTED:
         sys.exit(status if status > 0 else 128 - status)
     if status:  # a run that failed or diverged is part of the evidence, and counted as such
@@ -196,16 +219,20 @@ def show(verdict: Verdict) -> None:
         print(f"  {line}")
 
 
-def write(verdicts: list[Verdict], output: Path, command: str) -> None:
+def write(verdicts: list[Verdict], fresh: list[Verdict], output: Path, command: str) -> None:
+    """Writes the findings; draws what is fresh, and of the others what is not there."""
     folder = output.parent / "images" / "claims"
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
     for verdict in verdicts:
-        file = folder / f"{verdict.claim.name.replace('/', '-')}.png"
-        write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))
-        figures[verdict.claim.name] = file.relative_to(output.parent).as_posix()
+        name = identity(verdict.claim)
+        file = folder / f"{name.replace('/', '-')}.png"
+        if verdict in fresh or not file.exists():
+            write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))
+        figures[name] = file.relative_to(output.parent).as_posix()
     if len(problems(matrix := cells(verdicts))) > 1:
         write_atomically(folder / "matrix.png", matrix_figure(matrix))
         figures[MATRIX] = (folder / "matrix.png").relative_to(output.parent).as_posix()
+    write_verdicts(verdicts, output.with_suffix(".yaml"))
     write_atomically(output, markdown(verdicts, command, figures).encode())
     print(f"\n{relative(output)}")

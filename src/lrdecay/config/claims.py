@@ -75,6 +75,8 @@ def _check(statement: Statement, where: str) -> None:
         raise ConfigError(f"{where}: must have parts and their baseline, or crossing")
     if statement.tuned_by and not (statement.tuned_over and statement.looks):
         raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must come with tuned_over and looks")
+    if statement.looks and statement.tuned_over and not statement.tuned_by:
+        raise ConfigError(f"{where}.tuned_over={statement.tuned_over}: must come with tuned_by where there are looks")
     rising = all(one < other for one, other in itertools.pairwise(statement.looks))
     if not rising or any(count < 2 for count in statement.looks):
         raise ConfigError(f"{where}.looks={statement.looks}: must be rising numbers of seeds, at least 2 each")

@@ -18,7 +18,7 @@ from lrdecay.analysis.inference import interval
 from lrdecay.schedules import RateCurve
 
 if TYPE_CHECKING:
-    from lrdecay.analysis.judgement import Finding
+    from lrdecay.analysis.question import Finding
     from lrdecay.training.range_test import RangeTest  # which needs torch
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.

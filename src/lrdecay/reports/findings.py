@@ -6,14 +6,19 @@ import time
 from collections.abc import Mapping, Sequence
 
 from lrdecay.analysis.claim import Claim
-from lrdecay.analysis.groups import seed
-from lrdecay.analysis.judgement import Finding, Verdict
-from lrdecay.analysis.power import MOST_SEEDS
+from lrdecay.analysis.judgement import Verdict
+from lrdecay.analysis.power import seeds_wanted
+from lrdecay.analysis.question import Finding
 from lrdecay.reports.matrix import cells, markdown_matrix, problems
 from lrdecay.text import format_seconds, listed, plural
 
 MATRIX = "claims and problems"
 """The name of the figure of the matrix; no claim is called so."""
+
+MATRIX_READ = (
+    "Of what is inconclusive, the seeds are those that would decide it (80% power, were the differences as measured). "
+    "What exactly was tested differs between problems, and each section below says how."
+)
 
 MEANING = {
     "better": "better than",
@@ -33,15 +38,10 @@ def sentence(finding: Finding) -> str:
         covers = ", for new data too" if found.new_data else ""
         numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}{covers}")
     numbers += [finding.why] if finding.why else []
-    if finding.word == "inconclusive" and not finding.why:
-        numbers.append(seeds_needed(finding.seeds))
+    if finding.seeds is not None:
+        numbers.append(f"deciding it would take {seeds_wanted(finding.seeds)}")
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{margin} in {finding.measure}"
     return f"{expected}: {'; '.join(numbers)}: {finding.word}"
-
-
-def seeds_needed(seeds: int | None) -> str:
-    """``24 seeds would decide it``."""
-    return f"{seeds:,} seeds would decide it" if seeds else f"{MOST_SEEDS:,} seeds would not decide it"
 
 
 def mixed(verdict: Verdict) -> str:
@@ -56,16 +56,18 @@ def mixed(verdict: Verdict) -> str:
 
 def cost(verdict: Verdict) -> str:
     """Runs, seeds, data, time, devices and day: what it took."""
-    runs = verdict.runs
-    began, ended = min(run.plan.started for run in runs), max(run.plan.started + run.progress.seconds for run in runs)
-    devices = sorted({f"{run.plan.device}, {plural(run.plan.threads, 'thread')}" for run in runs if run.plan.device})
-    trained = format_seconds(sum(run.progress.seconds for run in runs))
-    day = time.strftime("%Y-%m-%d", time.gmtime(ended))
-    data = ", ".join(sorted({str(run.plan.data) for run in runs}))
+    effort = verdict.effort
+    day = time.strftime("%Y-%m-%d", time.gmtime(effort.ended))
     return (
-        f"{plural(len(runs), 'run')} of {plural(len({seed(run) for run in runs}), 'seed')} on {data}, "
-        f"{trained} of training, {format_seconds(ended - began)} from first to last ({'; '.join(devices)}), {day}"
+        f"{plural(effort.runs, 'run')} of {plural(effort.seeds, 'seed')} on {', '.join(effort.data)}, "
+        f"{format_seconds(effort.seconds)} of training, {format_seconds(effort.elapsed)} from first to last "
+        f"({'; '.join(effort.devices)}), {day}"
     )
+
+
+def identity(claim: Claim) -> str:
+    """By which a verdict and its figure are found: the claim's name and, under overrides, that of its runs."""
+    return f"{claim.name}-{claim.own.name}" if claim.overrides else claim.name
 
 
 def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, str] = {}) -> str:
@@ -74,41 +76,45 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
     Args:
         verdicts: those of the claims.
         command: what wrote it.
-        figures: for each claim's name, and for `MATRIX`, the path of its figure.
+        figures: for each claim's `identity`, and for `MATRIX`, the path of its figure.
     """
     lines = ["# Findings", "", f"Written by `{command}`.", ""]
     if len(problems(matrix := cells(verdicts))) > 1:
-        lines += [*markdown_matrix(matrix), ""]
+        lines += [*markdown_matrix(matrix), "", MATRIX_READ, ""]
         lines += [f"![Claims and problems]({figures[MATRIX]})", ""] if MATRIX in figures else []
     lines += summary(verdicts)
     for verdict in verdicts:
-        claim = verdict.claim
-        lines += ["", f"## {claim.says}", "", f"**{verdict.word.capitalize()}.** Source: {claim.source}.", ""]
-        lines += [f"It {mixed(verdict)}.", ""] if verdict.word == "mixed" else []
-        lines += [f"- {sentence(finding)}" for finding in verdict.findings]
-        lines += [
-            "",
-            f"Intervals have {100 * verdict.level:.4g}% each, so that all together{_looks(claim)} have 95%. "
-            f"{cost(verdict)}.",
-        ]
-        if verdict.notes:
-            lines += ["", *(f"- note: {note}" for note in verdict.notes)]
-        lines += ["", f"Supported would be: {claim.supported}. Refuted: {claim.refuted}."]
-        lines += ["", f"`{shlex.join(['python', 'scripts/claims.py', claim.name, *claim.overrides])}`"]
-        if claim.name in figures:
-            lines += ["", f"![Gains with their intervals]({figures[claim.name]})"]
+        lines += ["", *_section(verdict)]
+        if (name := identity(verdict.claim)) in figures:
+            lines += ["", f"![Gains with their intervals]({figures[name]})"]
     return "\n".join(lines) + "\n"
 
 
-def _looks(claim: Claim) -> str:
-    return ", at every look," if claim.looks else ""
+def _section(verdict: Verdict) -> list[str]:
+    claim = verdict.claim
+    lines = [f"## {claim.says} ({', '.join(verdict.effort.data)})", ""]
+    lines += [f"**{verdict.word.capitalize()}.** Source: {claim.source}.", ""]
+    lines += [f"It {mixed(verdict)}.", ""] if verdict.word == "mixed" else []
+    lines += [f"- {sentence(finding)}" for finding in verdict.findings]
+    looks = ", at every look," if claim.looks else ""
+    lines += [
+        "",
+        f"Intervals have {100 * verdict.level:.4g}% each, so that all together{looks} have 95%. {cost(verdict)}.",
+    ]
+    if verdict.notes:
+        lines += ["", *(f"- note: {note}" for note in verdict.notes)]
+    other = "; mixed where another part is supported" if len(verdict.holds) > 1 else ""
+    lines += ["", f"Supported would be: {claim.supported}. Refuted: {claim.refuted}{other}."]
+    seeds = ["--seeds", verdict.seeds_judged] if claim.looks else []
+    return [*lines, "", f"`{shlex.join(['python', 'scripts/claims.py', claim.name, *claim.overrides, *seeds])}`"]
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[str]:
-    """A table in Markdown: claim, verdict, and how many of its parts are what."""
-    rows = ["| claim | source | verdict | of its comparisons |", "| --- | --- | --- | --- |"]
+    """A table in Markdown: claim, problem, verdict, and how many of its comparisons are what."""
+    rows = ["| claim | on | source | verdict | of its comparisons |", "| --- | --- | --- | --- | --- |"]
     for verdict in verdicts:
         words = [finding.word for finding in verdict.findings]
         parts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words, reverse=True)))
-        rows.append(f"| {verdict.claim.says} | {verdict.claim.source} | **{verdict.word}** | {parts} |")
+        claim, data = verdict.claim, ", ".join(verdict.effort.data)
+        rows.append(f"| {claim.says} | {data} | {claim.source} | **{verdict.word}** | {parts} |")
     return rows

@@ -7,21 +7,20 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from lrdecay.analysis.judgement import Verdict
-from lrdecay.analysis.power import MOST_SEEDS
+from lrdecay.analysis.power import seeds_wanted
 from lrdecay.reports.figures import COLOURS, png
 
 SHADES = {"supported": COLOURS[4], "refuted": COLOURS[3], "mixed": COLOURS[1], "inconclusive": COLOURS[-1]}
 
 Cells = dict[str, dict[str, Verdict]]
-"""Verdicts by claim and by the data set of its runs; the same claim on another problem is ``PROBLEM/NAME``."""
+"""Verdicts by what the claim says and by the data set of its runs."""
 
 
 def cells(verdicts: Sequence[Verdict]) -> Cells:
     """The verdicts as a matrix; the claims in the order of the first that is made of each."""
     found: Cells = {}
     for verdict in verdicts:
-        row = found.setdefault(verdict.claim.name.rpartition("/")[2], {})
-        row[", ".join(sorted({str(run.plan.data) for run in verdict.runs}))] = verdict
+        found.setdefault(verdict.claim.says, {})[", ".join(verdict.effort.data)] = verdict
     return found
 
 
@@ -31,12 +30,12 @@ def problems(matrix: Cells) -> list[str]:
 
 
 def markdown_matrix(matrix: Cells) -> list[str]:
-    """A row for each claim in the words of its first verdict; of what is open, the seeds that would decide it."""
+    """A row for each claim; of what is open, the seeds that would decide it, or else why it is."""
     columns = problems(matrix)
     lines = [f"| claim | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    for row in matrix.values():
+    for says, row in matrix.items():
         told = [_cell(row[problem]) if problem in row else "" for problem in columns]
-        lines.append(f"| {next(iter(row.values())).claim.says} | {' | '.join(told)} |")
+        lines.append(f"| {says} | {' | '.join(told)} |")
     return lines
 
 
@@ -46,11 +45,9 @@ def _cell(verdict: Verdict) -> str:
 
 
 def _needed(verdict: Verdict) -> str:
-    """The seeds of which its last open comparison would be decided."""
-    counts = [finding.seeds for finding in verdict.findings if finding.word == "inconclusive" and not finding.why]
-    if not counts:
-        return "no spread"
-    return f"more than {MOST_SEEDS:,} seeds" if None in counts else f"{max(filter(None, counts)):,} seeds"
+    if verdict.seeds is not None:
+        return seeds_wanted(verdict.seeds)
+    return next((finding.why for finding in verdict.findings if finding.why), "")
 
 
 def matrix_figure(matrix: Cells) -> bytes:
@@ -60,8 +57,7 @@ def matrix_figure(matrix: Cells) -> bytes:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     told = [
-        [textwrap.fill(next(iter(row.values())).claim.says, 62), *(_short(row.get(problem)) for problem in columns)]
-        for row in matrix.values()
+        [textwrap.fill(says, 62), *(_short(row.get(problem)) for problem in columns)] for says, row in matrix.items()
     ]
     widths = [5.0, *[1.6] * len(columns)]
     grid = axes.table(
@@ -86,4 +82,4 @@ def matrix_figure(matrix: Cells) -> bytes:
 def _short(verdict: Verdict | None) -> str:
     if verdict is None:
         return ""
-    return f"{verdict.word}\n{_needed(verdict)}" if verdict.word == "inconclusive" else verdict.word
+    return f"{verdict.word}\n{textwrap.fill(_needed(verdict), 24)}" if verdict.word == "inconclusive" else verdict.word

@@ -1,0 +1,149 @@
+"""One comparison that a claim rests on: what is asked, and what the runs answer."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lrdecay.analysis.claim import WORKING_VALUES, Expectation
+from lrdecay.analysis.groups import Group, seed
+from lrdecay.analysis.inference import Difference, difference
+from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
+from lrdecay.analysis.sampling import items_by_seed, sampling
+
+Word = Literal["supported", "refuted", "mixed", "inconclusive"]
+BySeed = Mapping[int, float]
+Alpha = Callable[[int], float]
+"""The probability of being wrong that may be spent on a comparison judged by so many seeds."""
+WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a comparison showed.
+
+    Attributes:
+        found: the difference of the group from its baseline as a gain, positive where it is to the better.
+        word: what it says of the expectation.
+        why: what decided it or left it open, where that was not the interval.
+        seeds: how many would decide what is inconclusive, infinity for more than `MOST_SEEDS`; ``None`` where that is
+            not known.
+    """
+
+    group: str
+    baseline: str
+    measure: str
+    expect: Expectation
+    margin: float
+    found: Difference
+    word: Word
+    why: str = ""
+    seeds: float | None = None
+
+    @property
+    def kind(self) -> Measure:
+        """How its measure is written and read."""
+        return MEASURES.get(self.measure) or WORKING
+
+
+Answer = tuple[Word, str, float | None]
+"""Word, why and seeds of a `Finding`."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether a group does what is expected of it against another, given a number for each seed of both."""
+
+    group: Group
+    baseline: Group
+    measure: str
+    values: BySeed
+    others: BySeed
+    expect: Expectation = "better"
+    margin: float = 0.0
+
+    def answer(self, level: float, alpha: Alpha) -> Finding:
+        """The finding.
+
+        Args:
+            level: confidence of its interval.
+            alpha: what 1 − level is and would be with more seeds.
+        """
+        drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if self.measure in MEASURES else None
+        gain = difference(self.values, self.others, level, drawn)
+        if (MEASURES.get(self.measure) or WORKING).better == "lower":
+            gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
+        answer = self._by_divergence(alpha) or self._by_sign(gain, alpha) or self._by_interval(gain, alpha)
+        return Finding(self.group.name, self.baseline.name, self.measure, self.expect, self.margin, gain, *answer)
+
+    def _bounds(self) -> tuple[float, float]:
+        """Between which the gain must lie, for the expectation to hold."""
+        return {
+            "better": (0.0, math.inf),
+            "worse": (-math.inf, 0.0),
+            "not worse": (-self.margin, math.inf),
+            "same": (-self.margin, self.margin),
+        }[self.expect]
+
+    def _by_divergence(self, alpha: Alpha) -> Answer | None:
+        """What it is worth that runs of the two diverged.
+
+        Where some did, the others are a selection that says nothing of the whole. Where all of one side did and none of
+        the other, each seed is a pair of which it is known which is the better, and the sign test counts them.
+        """
+        if self.measure == WORKING_VALUES:
+            return None
+        lost = {
+            g.label: [run for run in g.runs if run.outcome.status == "diverged"] for g in (self.group, self.baseline)
+        }
+        for g in (self.group, self.baseline):
+            if 0 < len(lost[g.label]) < len(g.runs):
+                return "inconclusive", f"{len(lost[g.label])} of {len(g.runs)} runs of {g.name} diverged", None
+        fallen = [g for g in (self.group, self.baseline) if lost[g.label]]
+        if not fallen:
+            return None
+        if len(fallen) == 2:
+            return "inconclusive", f"all runs of {fallen[0].name} and of {fallen[1].name} diverged", None
+        (worse,) = fallen
+        expected = self.expect == "worse" if worse is self.group else self.expect in ("better", "not worse")
+        completed = self.others if worse is self.group else self.values
+        pairs = len(completed.keys() & {seed(run) for run in lost[worse.label]})
+        return _of_signs(expected, pairs, f"all runs of {worse.name} diverged", alpha)
+
+    def _by_sign(self, gain: Difference, alpha: Alpha) -> Answer | None:
+        """What pairs are worth whose differences are all the same, so that they have no spread to be measured by."""
+        if math.isfinite(gain.low) or gain.n < 2 or not gain.paired:
+            return None
+        least, most = self._bounds()
+        if gain.p == 1:
+            return "inconclusive", f"no difference in any of {gain.n} pairs", None
+        # Rounding may have put a difference of exactly the margin on either side of it.
+        if any(math.isclose(gain.mean, bound) for bound in (least, most)):
+            return "inconclusive", f"a difference of exactly the margin in all {gain.n} pairs", None
+        return _of_signs(least < gain.mean < most, gain.n, f"the same difference in all {gain.n} pairs", alpha)
+
+    def _by_interval(self, gain: Difference, alpha: Alpha) -> Answer:
+        if not math.isfinite(gain.low):
+            return "inconclusive", "no spread" if gain.n > 1 else "fewer than two seeds in common", None
+        least, most = self._bounds()
+        if least < gain.low and gain.high < most:
+            return "supported", "", None
+        if gain.high < least or gain.low > most:
+            return "refuted", "", None
+        distances = [abs(gain.mean - bound) for bound in (least, most) if math.isfinite(bound)]
+        # As it is now, it would be shown to lie within both bounds, or else beyond the one that it has passed.
+        gaps = distances if least < gain.mean < most else [min(distances)]
+        return "inconclusive", "", seeds_to_decide(gain, alpha, gaps)
+
+
+def _of_signs(expected: bool, pairs: int, why: str, alpha: Alpha) -> Answer:
+    """The two-sided sign test of pairs that all say the same."""
+
+    def decides(n: int) -> bool:
+        return 0.5 ** (n - 1) < alpha(n)
+
+    if decides(pairs):
+        return "supported" if expected else "refuted", why, None
+    more = (n for n in range(pairs + 1, MOST_SEEDS + 1) if decides(n))
+    return "inconclusive", f"{why}, too few for a sign test", next(more, math.inf)

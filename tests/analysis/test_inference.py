@@ -182,7 +182,7 @@ class TestNewData:
             assert with_items.new_data
             wrong["items"] += with_items.p < 0.05
             wrong["seeds alone"] += difference(*sides).p < 0.05
-        assert wrong["items"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
+        assert 0.01 * DRAWS <= wrong["items"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
         assert wrong["seeds alone"] > 1.5 * wrong["items"]
 
     @pytest.mark.parametrize("seeds", [5, 20])
@@ -204,7 +204,7 @@ class TestNewData:
                     side[seed] = float((said == classes[held_out]).mean())
             wrong["corrected"] += difference(*accuracies, sampling=Resampled(test / (pool - test))).p < 0.05
             wrong["as if independent"] += difference(*accuracies).p < 0.05
-        assert wrong["corrected"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
+        assert 0.01 * DRAWS <= wrong["corrected"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
         assert wrong["as if independent"] > 2 * wrong["corrected"]
 
     def test_finds_a_difference_that_is_there(self):
@@ -214,6 +214,33 @@ class TestNewData:
         found = difference(*sides, sampling=OfItems(*(dict(enumerate(side)) for side in right)))
         assert found.p < 1e-6
         assert found.low < 0.1 < found.high
+
+    @pytest.mark.parametrize(("of_seed", "of_item"), [(0.3, 0.5), (0.0, 0.5), (0.3, 0.0)])
+    def test_knows_what_more_seeds_would_make_smaller(self, of_seed, of_item):
+        """Planted parts of seeds, of items and of both, of variances 0.09, 0.25 and 1 where they are there."""
+        rng = np.random.default_rng(0)
+        seeds, items, times = 40, 60, 300
+        parts = []
+        for _ in range(times):
+            table = (
+                rng.normal(0, of_seed, (seeds, 1)) + rng.normal(0, of_item, items) + rng.normal(0, 1, (seeds, items))
+            )
+            sides = dict(enumerate(table.mean(axis=1).tolist())), dict.fromkeys(range(seeds), 0.0)
+            of_items = OfItems(dict(enumerate(table)), dict.fromkeys(range(seeds), np.zeros(items)))
+            found = difference(*sides, sampling=of_items)
+            parts.append((found.of_seeds, found.of_data))
+        found_of_seeds, found_of_data = np.mean(parts, axis=0)
+        assert found_of_seeds == pytest.approx(of_seed**2 + 1 / items, rel=0.1)  # no part is below 0
+        assert found_of_data == pytest.approx(of_item**2 / items, rel=0.05, abs=0.0001)
+
+    def test_one_part_that_seems_to_be_none_leaves_the_others(self):
+        """Rows alike beyond chance: their mean square is below that of the rest."""
+        table = np.array([[1.0, 0.0, 3.0, 2.0], [0.0, 1.0, 3.0, 2.0], [1.0, 0.0, 2.0, 3.0]])
+        sides = dict(enumerate(table.mean(axis=1).tolist())), {0: 0.001, 1: 0.0, 2: 0.0}
+        of_items = OfItems(dict(enumerate(table)), {0: np.full(4, 0.001), 1: np.zeros(4), 2: np.zeros(4)})
+        found = difference(*sides, sampling=of_items)
+        of_columns = 3 * table.mean(axis=0).var(ddof=1)
+        assert found.of_seeds / 3 + found.of_data == pytest.approx(of_columns / 12, rel=0.01)
 
     def test_needs_the_items_of_every_pair_and_three_of_them(self):
         sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}

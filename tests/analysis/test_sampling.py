@@ -9,7 +9,7 @@ from support.records import a_run, groups_of, write_runs
 from lrdecay.analysis.comparison import NEW_DATA, NEW_SEEDS, compare_records
 from lrdecay.analysis.inference import Difference
 from lrdecay.analysis.power import seeds_to_decide
-from lrdecay.records.items import FILE, Items, write_items
+from lrdecay.records.items import FILE, Items, read_items, write_items
 
 
 def on_disk(folder, likely: dict[str, float], seeds=range(1, 9), items=200):
@@ -65,6 +65,58 @@ def test_a_pool_that_each_seed_splits_anew_widens_the_interval():
     widths = [one["difference high"] - one["difference low"] for one in (row, generated)]
     assert row["covers"] == generated["covers"] == NEW_DATA
     assert widths[0] == pytest.approx(widths[1] * np.sqrt(1 + 3 * 359 / 1150))
+
+
+def test_a_measure_of_validation_overlaps_by_what_was_validated():
+    runs = resampled_runs()
+    widths = [
+        row["difference high"] - row["difference low"] for row in (rows(runs, m)[1] for m in ("val/acc", "test/acc"))
+    ]
+    factors = [np.sqrt(1 / 3 + of / 1150) for of in (288, 359)]
+    assert widths[0] / widths[1] == pytest.approx(factors[0] / factors[1])
+
+
+def test_a_pool_of_unknown_size_is_not_claimed_for_new_data():
+    for unknown in ({"train": 1150}, {"test": 359}, {"train": 0, "test": 359}):
+        assert rows(resampled_runs(**unknown))[1]["covers"] == NEW_SEEDS
+    mixed = resampled_runs()
+    mixed[0].plan.sizes = {}
+    assert rows(mixed)[1]["covers"] == NEW_SEEDS
+
+
+def test_whose_data_are_drawn_by_seed_is_known_of_the_packages_own_only():
+    runs = resampled_runs()
+    for run in runs:  # a fixed set of ours, one of whose other keys follows from the seed
+        run.plan.config["data"]["resample"] = False
+        run.plan.composed = {"data": {"shift": "${seed}"}}
+    assert rows(runs)[1]["covers"] == NEW_SEEDS
+    for run in runs:
+        run.plan.config["data"] = {"_target_": "my.Data", "split_seed": run.plan.config["seed"]}
+        run.plan.composed = {"data": {"_target_": "my.Data", "split_seed": "${seed}"}}
+    assert rows(runs)[1]["covers"] == NEW_DATA
+
+
+def test_anothers_resample_is_a_key_like_any():
+    runs = [a_run("step", seed, 0.9) for seed in (1, 2)]
+    for run, resample in zip(runs, ("often", None), strict=True):
+        run.plan.config["data"] = {"_target_": "my.Data", "resample": resample}
+    assert len(groups_of(*runs)) == 2
+
+
+def test_windows_of_a_text_count_as_passages(tmp_path):
+    """Outcomes that are alike over twenty windows in a row are not as many as there are windows."""
+    runs = on_disk(tmp_path, {"constant": 0.8, "step": 0.9}, items=40)
+    for run in runs:
+        run.plan.config["data"] = {"_target_": "lrdecay.data.Shakespeare"}
+    few = rows(runs)[1]
+    for run in runs:
+        items = read_items(run.directory)
+        write_items(run.directory, Items(np.repeat(items.right, 20), np.repeat(items.loss, 20)))
+    many = rows(runs)[1]
+    assert many["covers"] == NEW_DATA
+    assert (many["difference low"], many["difference high"]) == pytest.approx(
+        (few["difference low"], few["difference high"])
+    )
 
 
 def test_keys_that_follow_from_the_seed_make_no_groups():

@@ -111,7 +111,11 @@ class TestParameterGroups:
             ),
             ("[{match: '(', lr: 1}]", "error: optimizer.groups[0].match=(: must be a regular expression"),
             ("[{match: bias, weight_decay: -1}]", "error: optimizer: Invalid weight_decay value: -1"),
-            ("some", "error: optimizer.groups=some: must be a list of mappings"),
+            ("some", "error: optimizer.groups=some: must be a list of {match: …, lr: …, weight_decay: …}, or null"),
+            (
+                "[bias]",
+                "error: optimizer.groups=['bias']: must be a list of {match: …, lr: …, weight_decay: …}, or null",
+            ),
         ],
     )
     def test_bad_rules_are_one_line(self, groups, message, train):
@@ -128,6 +132,9 @@ def test_the_split_of_a_protocol_is_not_drawn_anew(tmp_path):
     assert done.stderr == (
         "error: data.resample=true: must be null or false with fixed_split=mnist, part of the experiment\n"
     )
+    for value in ("1", "yes_please"):
+        done = train(tmp_path, "experiment=article", f"data.resample={value}")
+        assert done.stderr == f"error: data.resample={value}: must be true, false or null\n"
     other = train(tmp_path, *article, "data=digits", "model=mlp", "trainer.max_epochs=1")
     assert other.returncode == 0, other.stderr
 

@@ -55,9 +55,10 @@ class TestResampling:
                 splits.append(labels_of(data)["test"])
             assert (splits[0] != splits[1]) == differ
 
-    def test_refuses_what_is_neither(self):
-        with pytest.raises(BadValue, match=r"^resample=perhaps: must be true, false or null"):
-            Digits(resample="perhaps")
+    @pytest.mark.parametrize("neither", ["perhaps", 1, 0.0])
+    def test_refuses_what_is_neither(self, neither):
+        with pytest.raises(BadValue, match=rf"^resample={neither}: must be true, false or null"):
+            Digits(resample=neither)
 
 
 class TestSignals:
@@ -273,6 +274,23 @@ class TestTorchvision:
             Torchvision("CIFAR10", tmp_path).load()
         with pytest.raises(ConfigError, match=r"data.download is off"):
             Torchvision("FashionMNIST", tmp_path, download=False).load()
+
+    @pytest.mark.parametrize(
+        ("name", "file", "damage"),
+        [
+            ("KMNIST", "KMNIST/raw/train-images-idx3-ubyte", lambda content: content[:500]),
+            ("KMNIST", "KMNIST/raw/train-labels-idx1-ubyte", lambda content: b""),
+            ("KMNIST", "KMNIST/raw/t10k-images-idx3-ubyte", lambda content: b"not images"),
+            ("KMNIST", "KMNIST/raw/t10k-labels-idx1-ubyte", lambda content: idx(np.zeros(59, dtype=np.uint8))),
+            ("CIFAR10", "cifar-10-batches-py/data_batch_1", lambda content: content[:500]),
+            ("SVHN", "train_32x32.mat", lambda content: b""),
+        ],
+    )
+    def test_names_damaged_files(self, name, file, damage, tmp_path, monkeypatch):
+        write_as_torchvision(name, tmp_path, monkeypatch)
+        (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
+        with pytest.raises(ConfigError, match=rf"^data={TORCHVISION[name].name}: .*, and data.download is off; set"):
+            Torchvision(name, tmp_path, download=False).load()
 
     def test_refuses_a_set_of_one_class(self, tmp_path, monkeypatch):
         monkeypatch.setitem(TORCHVISION, "KMNIST", replace(TORCHVISION["KMNIST"], sizes=SIZES | {"classes": 1}))

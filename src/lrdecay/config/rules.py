@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lrdecay.config.overrides import FOLDER_NAME, is_folder_name
-from lrdecay.data.catalogue import KNOWN, TORCHVISION, data_set
+from lrdecay.data.catalogue import KNOWN, TORCHVISION, data_set, is_own
 from lrdecay.errors import ConfigError, is_integer, is_number
 from lrdecay.metrics import MONITORED
 from lrdecay.text import shortened
@@ -65,8 +65,11 @@ def check(config: DictConfig) -> None:
 def _check_split(config: DictConfig) -> None:
     """Refuses other splits of a data set than the one that the experiment's protocol has."""
     data: Any = OmegaConf.to_container(config.data)
+    resample = data.get("resample")
+    if is_own(data.get("_target_")) and not (resample is None or _is_bool(resample)):
+        raise ConfigError(f"data.resample={shortened(resample)}: must be true, false or null")
     name = data_set(data).name
-    if data.get("resample") is True and config.get("fixed_split") == name:
+    if resample is True and config.get("fixed_split") == name:
         raise ConfigError(f"data.resample=true: must be null or false with fixed_split={name}, part of the experiment")
 
 
@@ -90,6 +93,11 @@ def _are_betas(value: Any) -> bool:
     return (
         isinstance(value, ListConfig) and len(value) == 2 and all(is_number(beta) and 0 <= beta < 1 for beta in value)
     )
+
+
+def _is_of_groups(value: Any) -> bool:
+    """Whether it is a list of mappings, such as ``[{match: bias, lr: 0.1}]``; what they say is checked with a model."""
+    return isinstance(value, ListConfig) and all(isinstance(rule, DictConfig) for rule in value)
 
 
 def _is_positive(value: Any) -> bool:
@@ -177,6 +185,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("optimizer.fused", _or_null(_is_bool), "true, false or null"),
     ("optimizer.nesterov", *TRUTH),
     ("optimizer.betas", _are_betas, "two numbers in [0, 1)"),
+    ("optimizer.groups", _or_null(_is_of_groups), "a list of {match: …, lr: …, weight_decay: …}, or null"),
     ("seed", lambda value: is_integer(value) and 0 <= value < 2**32, "an integer, at least 0 and below 2³²"),
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
     ("metric", lambda value: value in MONITORED, f"one of {', '.join(MONITORED)}"),

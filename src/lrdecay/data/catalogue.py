@@ -97,6 +97,11 @@ def data_set(node: Mapping[str, Any]) -> DataSet:
     return KNOWN.get(target) or DataSet(target.rpartition(".")[2])
 
 
+def is_own(target: object) -> bool:
+    """Whether a ``_target_`` is a class of this package, so that it is known what its arguments mean."""
+    return str(target).startswith("lrdecay.data.")
+
+
 def model_sizes(target: object) -> Sizes:
     """What a model must fit under a data set of that ``_target_``, whichever of the two ``auto`` finds."""
     known = MNIST if target == AUTO else KNOWN.get(str(target))

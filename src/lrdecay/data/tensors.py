@@ -59,7 +59,7 @@ class TensorData(LightningDataModule, ABC):
         if train_size is not None:
             _require_count("train_size", train_size)
         require(is_integer(shift) and 0 <= shift <= 28, "shift", shift, "an integer in [0, 28]")
-        require(resample in (True, False, None), "resample", resample, "true, false or null")
+        require(resample is None or isinstance(resample, bool), "resample", resample, "true, false or null")
         self.batch_size = int(batch_size)  # torch takes no integers of numpy's
         self.eval_batch_size = int(eval_batch_size)
         self.shift = int(shift)

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from lrdecay.errors import require
 
 ARGUMENTS = {"EMNIST": {"split": "balanced"}}
 """Beside whether it is for training or for test."""
+DAMAGED = (RuntimeError, OSError, ValueError, AssertionError, EOFError, UnpicklingError)
+"""What torchvision raises for files that are missing, cut short or something else; of a set it checks the sums of, the
+first."""
 BY_SPLIT = ("SVHN",)
 """Sets whose class is told so by ``split`` and not by ``train``."""
 
@@ -45,7 +49,7 @@ class Torchvision(TensorData):
         root = self.root.resolve()
         try:
             return _read(self.set, root)
-        except RuntimeError as error:  # torchvision's word for files that are missing or damaged
+        except DAMAGED as error:
             if not self.download:
                 raise self._missing(f"{_sentence(error)}, and data.download is off") from error
         if not answers(_addresses(self.set)):
@@ -55,7 +59,7 @@ class Torchvision(TensorData):
                 for training in (True, False):
                     _opened(self.set, root, training, download=True)
             return _read(self.set, root)
-        except (RuntimeError, OSError) as error:
+        except DAMAGED as error:
             raise self._missing(f"the download failed ({_sentence(error)})") from error
 
     def _missing(self, why: str) -> MissingData:
@@ -84,6 +88,8 @@ def _split(opened: Any) -> Split:
     elif images.shape[-1] == 3:
         images = images.permute(0, 3, 1, 2).contiguous()
     labels: Tensor = torch.as_tensor(opened.labels if hasattr(opened, "labels") else opened.targets)
+    if len(images) != len(labels):
+        raise RuntimeError(f"{len(images)} images have {len(labels)} labels")
     return images, labels.long()
 
 
@@ -97,4 +103,4 @@ def _addresses(name: str) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error).partition(". ")[0].strip()
+    return str(error).partition(". ")[0].strip() or "its files are damaged"

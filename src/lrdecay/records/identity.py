@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrdecay.data.catalogue import FITTED, model_sizes, resampled
+from lrdecay.data.catalogue import FITTED, is_own, model_sizes, resampled
 from lrdecay.records.renames import renamed
 
 # Keys of the configuration that change where or how a run reports, not its result. Which data set was used is known
@@ -81,9 +81,10 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     """
     config = renamed(dict(config))  # a run of version 0.1 is the same run under the names of now
     data = config.get("data")
-    sizes = model_sizes(data.get("_target_") if isinstance(data, Mapping) else None)
+    target = data.get("_target_") if isinstance(data, Mapping) else None
+    sizes = model_sizes(target)
     flat = flatten(config)
-    if resampled(used, flat.pop("data.resample", False)):  # which runs that are older than the key are not
+    if is_own(target) and resampled(used, flat.pop("data.resample", False)):  # runs older than the key are not
         flat["data.resample"] = True
     return {
         key: value

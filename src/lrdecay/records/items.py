@@ -33,8 +33,9 @@ def write_items(folder: Path, items: Items) -> None:
     """Writes the outcomes into a run's folder, whole or not at all."""
     bits = bool(np.isin(items.right, (0, 1)).all())
     right = np.packbits(items.right.astype(bool)) if bits else items.right.astype(np.float16)
-    with np.errstate(over="ignore"):  # a loss above 65,504 is infinite then
-        loss = items.loss.astype(np.float16)
+    loss = np.minimum(items.loss, np.finfo(np.float16).max).astype(
+        np.float16
+    )  # one infinite loss would hide the others
     write_atomically(folder / FILE, lambda file: np.savez(file, right=right, loss=loss))
 
 

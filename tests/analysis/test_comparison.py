@@ -77,6 +77,7 @@ class TestBaseline:
         groups = grid()
         assert len(matching(groups, "cosine")) == 2
         assert [g.label for g in matching(groups, "lr=0.3 cosine")] == ["cosine lr=0.3"]
+        assert [g.label for g in matching(groups, "cosine lr=3e-1")] == ["cosine lr=0.3"]
 
 
 def many(effects: dict[str, float], seeds=range(5), noise=0.002, rng=None) -> list[Group]:

@@ -11,6 +11,7 @@ from support.records import a_run
 
 from lrdecay.analysis.claim import Claim, Part
 from lrdecay.analysis.judgement import judge
+from lrdecay.cli.claims import check_plan
 from lrdecay.config.claims import claim_names, read_claim
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
@@ -347,6 +348,12 @@ def test_every_claim_says_what_it_is(name):
     assert read.parts or read.crossing
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", claim_names(CONF))
+def test_every_claim_is_about_groups_that_its_sweeps_have(name):
+    check_plan(read_claim(CONF, name), CONF)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -425,6 +432,10 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
         (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),
         (["faster", "trainer.max_epochs=5"], "error: trainer.max_epochs=5: must come with name="),
+        (
+            ["rate_off_the_mark", "name=x", "claim.baseline=fixed"],
+            "error: claim rate_off_the_mark: fixed must be one of its groups, which are lr=1e-05, lr=0.0001",
+        ),
         (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
         (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
         (["mnist1d/decays_to_zero", "--seeds", "1..9"], "error: --seeds: claim mnist1d/decays_to_zero has one look"),

@@ -47,6 +47,13 @@ class TestCurves:
     def test_a_short_run_that_does_not_get_there_is_not_fast(self):
         assert MEASURES["epochs to val/loss"].of(run_with(LOSSES), {"val/loss": 0.1, "epochs": 20}) == 21
 
+    def test_midway_is_after_half_of_the_epochs(self):
+        run = run_with(LOSSES, val_acc=(0.5, 0.9, 0.8))
+        assert measured("val/loss midway", run) == 0.3
+        assert measured("val/acc midway", run) == 0.8  # the third of six
+        assert measured("val/loss midway", run_with((0.5, 0.4, 0.3))) == 0.5
+        assert math.isnan(measured("val/loss midway", run_with((0.5,))))
+
     def test_area_is_an_epoch_wide(self):
         assert measured("mean val/loss", run_with(LOSSES)) == pytest.approx(sum(LOSSES) / 6)
 

@@ -167,9 +167,18 @@ def matching(groups: Sequence[Group], name: str) -> list[Group]:
 
 
 def _plain(label: str) -> str:
+    """A label as it is compared: ``γ=0.10`` is ``gamma=0.1``."""
     for key, symbol in SYMBOLS.items():
         label = label.replace(f"{symbol}=", f"{key}=")
-    return label
+    return " ".join(_same_number(word) for word in label.split())
+
+
+def _same_number(word: str) -> str:
+    key, equals, value = word.partition("=")
+    try:
+        return f"{key}={float(value)}" if equals else word
+    except ValueError:
+        return word
 
 
 def seed(run: Record) -> int:

@@ -108,6 +108,28 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     return Verdict(claim, word, seeds, list(dict.fromkeys(findings)), holds, level, notes, effort, judged)
 
 
+def check_groups(claim: Claim, records: Sequence[Record]) -> None:
+    """Refuses a claim that names groups which its runs will not have, before they are made.
+
+    Args:
+        claim: what is to be judged.
+        records: of its runs as they are planned.
+
+    Raises:
+        ConfigError: a group is not among them.
+    """
+    (groups,) = group_records(records).values()
+    for key in filter(None, (claim.tuned_over, claim.range_over)):
+        groups = rename([same[0] for same in buckets(groups, [key])], without=[key])
+    for name in _named(claim):
+        _one(groups, name)
+
+
+def _named(claim: Claim) -> list[str]:
+    """The groups that a claim names; none for those that it takes all of."""
+    return [str(claim.baseline), *(name for part in claim.parts for name in part.groups)] if claim.parts else []
+
+
 def _effort(runs: Sequence[Record]) -> Effort:
     began, ended = min(run.plan.started for run in runs), max(run.plan.started + run.progress.seconds for run in runs)
     devices = sorted({f"{run.plan.device}, {plural(run.plan.threads, 'thread')}" for run in runs if run.plan.device})
@@ -121,9 +143,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
 
     A seed has been reached when its runs have come to an end in every group that is judged.
     """
-    names = (
-        [] if claim.crossing or claim.range_over else [str(claim.baseline), *(n for p in claim.parts for n in p.groups)]
-    )
+    names = [] if claim.range_over else _named(claim)
     judged = [_one(groups, name) for name in names] or groups
     settled = [{seed(run) for run in g.runs if run.outcome.status in ("completed", "diverged")} for g in judged]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)

@@ -9,6 +9,7 @@ python scripts/claims.py faster data=digits name=faster-digits trainer.max_epoch
 """
 
 import argparse
+import functools
 import itertools
 import re
 import shlex
@@ -20,9 +21,9 @@ from pathlib import Path
 
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.groups import group_records, load_records
-from lrdecay.analysis.judgement import Verdict, judge
+from lrdecay.analysis.judgement import Verdict, check_groups, judge
 from lrdecay.analysis.tuning import choose
-from lrdecay.config.claims import claim_names, read_claim
+from lrdecay.config.claims import claim_names, planned, read_claim
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
@@ -62,6 +63,8 @@ def main(conf: Path) -> None:
     kept = arguments.output.with_suffix(".yaml")
     read_verdicts(kept)  # what cannot be added to is refused now, and not after hours of training
     if not arguments.no_run:
+        for claim in claims:
+            check_plan(claim, conf)
         run(claims, conf, launching, arguments.seeds)
     fresh, wrong = judged(claims)
     if fresh:
@@ -132,6 +135,27 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
             )
 
 
+def check_plan(claim: Claim, conf: Path) -> None:
+    """Refuses a claim on groups that none of the sweeps it reads will have, before hours of training."""
+    owners = ({} if claim.folders == [claim.own] else _owners(conf)) | {claim.own: claim}
+    records = [
+        run
+        for folder in claim.folders
+        if folder in owners
+        for run in planned(conf, owners[folder].name, owners[folder].overrides)
+    ]
+    try:
+        check_groups(claim, records)
+    except ConfigError as error:
+        raise ConfigError(f"claim {claim.name}: {error}") from error
+
+
+@functools.cache
+def _owners(conf: Path) -> dict[Path, Claim]:
+    """Of each sweep of a claim that there is, one whose own it is."""
+    return {claim.own: claim for claim in (read_claim(conf, name) for name in claim_names(conf))}
+
+
 def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | None = None) -> None:
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
 
@@ -142,7 +166,7 @@ def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | No
     folders = dict.fromkeys(folder for claim in claims for folder in claim.folders)
     owners = {claim.own: claim for claim in claims}
     if folders.keys() - owners.keys():
-        owners = {claim.own: claim for claim in (read_claim(conf, name) for name in claim_names(conf))}
+        owners = _owners(conf)
     for folder in folders:
         if folder not in owners:
             raise ConfigError(f"{folder.name}: must be the sweep of a claim, and is that of none")

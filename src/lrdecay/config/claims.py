@@ -3,15 +3,18 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 from omegaconf import OmegaConf
 
 from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import MEASURES
-from lrdecay.config.compose import compose_all
+from lrdecay.config.compose import compose_all, compose_jobs
+from lrdecay.config.overrides import names
+from lrdecay.data.catalogue import data_set
 from lrdecay.errors import ConfigError
+from lrdecay.records.record import Plan, Record
 from lrdecay.records.validation import mismatch
 
 
@@ -54,6 +57,19 @@ def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
         folders=[folder / one for one in statement.sweeps or [str(config.name)]],
         overrides=list(overrides),
     )
+
+
+def planned(conf: Path, name: str, overrides: Sequence[str] = ()) -> list[Record]:
+    """The runs of a claim's sweep but for their seeds, before there are any: records that have a plan only."""
+    records = []
+    for _, _, config in compose_jobs(conf, [f"experiment=claims/{name}", *overrides], experiments=True):
+        choices = names(config, config.hydra.runtime.choices)
+        # Loggers name folders that only a job has.
+        of_the_run = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
+        plain: Any = OmegaConf.to_container(of_the_run, resolve=True)
+        plan = Plan(config=plain, choices=choices, data=data_set(plain["data"]).name)
+        records.append(Record(Path(name), plan))
+    return records
 
 
 def _readable(error: msgspec.ValidationError) -> str:

@@ -1,0 +1,101 @@
+"""``scripts/claims.py`` as it is used: choosing, looking, going on, stopping; and what the documents say of it."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.programs import ROOT, run_apart, start
+
+from lrdecay.cli.claims import together
+from lrdecay.config.claims import claim_names
+from lrdecay.records.record import find, read
+
+TINY = [
+    "data=digits", "data.train_size=200", "data.val_size=100", "model=mlp", "trainer.max_epochs=1", "name=tiny",
+    "hydra.launcher.processes=2",
+]  # fmt: skip
+TUNED = ["mnist1d/warmup_helps", *TINY, "claim.tuned_by=[101]", "hydra.sweeper.params.seed=101"]
+
+
+def seeds_of(folder: Path) -> list[int]:
+    return sorted(read(path).plan.config["seed"] for path in find([folder / "outputs/sweeps/tiny"]))
+
+
+def test_seeds_choose_others_judge_and_more_can_follow(tmp_path):
+    done = run_apart("scripts/claims.py", *TUNED, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    launches = [line for line in done.stdout.splitlines() if line.startswith("python train.py")]
+    assert all("hydra.launcher.processes=2" in line for line in launches)
+    assert all("range(1,6)" in line for line in launches[1:])
+    assert "judged by seeds 1 to 5, of looks at 5, 10, 20; the next look is at 10" in done.stdout
+    # Two groups at three rates chose; each was run with five seeds more, at its own rate alone.
+    assert seeds_of(tmp_path) == sorted([*range(1, 6)] * 2 + [101] * 6)
+    more = run_apart("scripts/claims.py", *TUNED, "--seeds", "1..10", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    assert "judged by seeds 1 to 10, of looks at 5, 10, 20; the next look is at 20" in more.stdout
+    assert seeds_of(tmp_path) == sorted([*range(1, 11)] * 2 + [101] * 6)
+    findings = (tmp_path / "outputs/claims/findings.md").read_text()
+    assert findings.count("## Decay that starts with a warm-up") == 1
+    assert "--seeds 1..10`" in findings
+
+
+def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):
+    claim = ["mnist1d/decays_to_zero", *TINY]
+    program = start("scripts/claims.py", *claim, cwd=tmp_path, apart=True)
+    sweep = tmp_path / "outputs/sweeps/tiny"
+    while not list(sweep.glob("*/record.json")):
+        assert program.process.is_alive(), program.stderr
+        time.sleep(0.05)
+    program.signal(signal.SIGTERM)
+    assert program.wait(60) == 128 + signal.SIGTERM
+    again = run_apart("scripts/claims.py", *claim, cwd=tmp_path)  # which a sweep that still ran would refuse
+    assert again.returncode == 0, again.stderr
+    assert "40 runs of 20 seeds on digits" in again.stdout
+
+
+def test_what_was_found_of_other_claims_is_kept(tmp_path):
+    small = ["data=digits", "model=mlp", "trainer.max_epochs=1", "seed=1"]
+    for name in ("mnist1d/decays_to_zero", "mnist1d/cooldown_length"):
+        done = run_apart("scripts/claims.py", name, *small, f"name={name[8:]}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    findings = tmp_path / "outputs/claims/findings.md"
+    sections = re.findall(r"^## (.*)$", findings.read_text(), re.MULTILINE)
+    assert [section.partition(".")[0] for section in sections] == [
+        "A longer cool-down is better, and 20% of the run is enough",
+        "Linear decay to zero beats linear decay to a tenth",
+    ]
+    findings.with_suffix(".yaml").write_text("- 1\n")
+    refused = run_apart("scripts/claims.py", "mnist1d/decays_to_zero", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: outputs/claims/findings.yaml: must hold verdicts as they were written")
+    assert "python train.py" not in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("several", "fewer"),
+    [
+        ([["a=1", "b=1"], ["a=2", "b=1"], ["a=3", "b=2"]], [["a=3", "b=2"], ["a=1,2", "b=1"]]),
+        ([["a=1", "b=1"], ["a=2", "b=2"]], [["a=1", "b=1"], ["a=2", "b=2"]]),
+        ([["a=1", "b=1"], ["a=2", "b=1"], ["a=1", "b=2"], ["a=2", "b=2"]], [["a=1,2", "b=1,2"]]),
+        ([["a=1"], ["a=1", "b=2"]], [["a=1"], ["a=1", "b=2"]]),
+    ],
+)
+def test_what_was_chosen_is_run_in_as_few_sweeps_as_have_no_other_runs(several, fewer):
+    assert sorted(together(several)) == sorted(fewer)
+
+
+def test_every_claim_that_is_named_is_there():
+    """In the documents, and in what the package says of itself."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf/experiment/claims").rglob("*.yaml")]
+    documents += [*(ROOT / "src").rglob("*.py")]
+    named = {
+        (path.name, word)
+        for path in documents
+        for command in re.findall(r"scripts/claims\.py((?: [\w/]+)+)", path.read_text())
+        for word in command.split()
+    }
+    assert len(named) > 40
+    known = {*claim_names(ROOT / "conf"), "NAME"}
+    assert {(file, word) for file, word in named if word not in known} == set()

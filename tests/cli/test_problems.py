@@ -47,6 +47,32 @@ class TestSignals:
         assert done.stderr.count("\n") == 1
 
 
+COLOURED = """
+import torch
+from lrdecay.data.tensors import TensorData
+
+class Coloured(TensorData):
+    name = "coloured"
+
+    def load(self):
+        images = torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8)
+        labels = torch.arange(60) % 5
+        return (images[:40], labels[:40]), (images[40:], labels[40:])
+"""
+
+
+@pytest.mark.parametrize("network", ["resnet18", "mobilenet_v3_small"])
+def test_a_network_of_torchvisions_takes_its_classes_from_the_data(network, tmp_path):
+    (tmp_path / "own.py").write_text(COLOURED)
+    words = "data=digits", "data._target_=own.Coloured", "data.batch_size=8", "trainer.max_epochs=1", "model=resnet"
+    done = train(tmp_path, *words, f"model._target_=torchvision.models.{network}", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert read(the_run(tmp_path) / "record.json").plan.config["model"] == {
+        "_target_": f"torchvision.models.{network}",
+        "num_classes": None,
+    }
+
+
 class TestTexts:
     ARGUMENTS = (
         "data=text",

@@ -114,6 +114,7 @@ class Parts:
         import torch
 
         node, sizes = self.config.model, getattr(self.data, "model_sizes", {})
+        sizes = {"num_classes": sizes.get("classes"), **sizes}
         fitted = {name: sizes.get(name) for name in FITTED if name in node and node[name] is None}
         kept = OmegaConf.masked_copy(node, [str(key) for key in node if key not in fitted])
         known = {name: size for name, size in fitted.items() if size is not None}

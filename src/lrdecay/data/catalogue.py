@@ -16,8 +16,8 @@ MNIST_FILES = {
 }
 SHAKESPEARE_FILE = "tinyshakespeare/input.txt"
 SHAKESPEARE_MD5 = "6fb458f1232090904fb40fe944165e91"
-FITTED = ("channels", "classes", "image_size", "length")
-"""Arguments of models that follow from the data, where the configuration has null."""
+FITTED = ("channels", "classes", "image_size", "length", "num_classes")
+"""Arguments of models that follow from the data, where the configuration has null; torchvision's have the last one."""
 
 Sizes = Mapping[str, Any]
 

@@ -10,9 +10,9 @@ from lrdecay.reports.findings import MATRIX, markdown
 from lrdecay.reports.matrix import cells, matrix_figure, problems
 
 
-def verdict(name: str, effect: float, data: str):
+def verdict(name: str, effect: float, data: str, *measures: str):
     own = {"name": name, "source": "somebody", "supported": "so", "refuted": "not so", "baseline": "constant"}
-    part = Part(["cosine"], ["test/acc"], "better")
+    part = Part(["cosine"], ["test/acc", *measures], "better")
     says = f"Of {name.rpartition('/')[2]}."
     claim = Claim(own=Path("o"), folders=[Path("o")], says=says, parts=[part], **own)
     noise = [0.001, -0.001, 0.0005, -0.0004, 0.0009]
@@ -28,6 +28,7 @@ VERDICTS = [
     verdict("helps", 0.02, "mnist"),
     verdict("mnist1d/helps", 0.0001, "mnist1d"),
     verdict("other", -0.02, "mnist"),
+    verdict("half", 0.02, "mnist", "val/loss"),
 ]
 
 
@@ -37,8 +38,9 @@ def test_a_row_for_each_claim_and_a_column_for_each_problem():
     text = markdown(VERDICTS, "python scripts/claims.py", {MATRIX: "images/claims/matrix.png"})
     assert "| claim | mnist | mnist1d |" in text
     needed = VERDICTS[1].seeds
-    assert f"| Of helps. | **supported** | **inconclusive**, {needed:,} seeds |" in text
+    assert f"| Of helps. | **supported** | **inconclusive**: {needed:,} seeds |" in text
     assert "| Of other. | **refuted** |  |" in text
+    assert "| Of half. | **inconclusive**: 1 of 2 hold, no difference in any of 5 pairs |  |" in text
     assert "![Claims and problems](images/claims/matrix.png)" in text
     assert "| claim | mnist |" not in markdown(VERDICTS[:1], "python scripts/claims.py")
 

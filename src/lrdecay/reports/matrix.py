@@ -41,13 +41,19 @@ def markdown_matrix(matrix: Cells) -> list[str]:
 
 def _cell(verdict: Verdict) -> str:
     bold = f"**{verdict.word}**"
-    return f"{bold}, {_needed(verdict)}" if verdict.word == "inconclusive" else bold
+    return f"{bold}: {', '.join(_open(verdict))}" if verdict.word == "inconclusive" else bold
 
 
-def _needed(verdict: Verdict) -> str:
+def _open(verdict: Verdict) -> list[str]:
+    """Of an inconclusive one: how many of its parts hold, if some do, and the seeds that it takes, or else why."""
+    hold = sum(word == "supported" for _, word in verdict.holds)
+    parts = [f"{hold} of {len(verdict.holds)} hold"] if hold else []
     if verdict.seeds is not None:
-        return seeds_wanted(verdict.seeds)
-    return next((finding.why for finding in verdict.findings if finding.why), "")
+        return [*parts, seeds_wanted(verdict.seeds)]
+    return [
+        *parts,
+        next((finding.why for finding in verdict.findings if finding.why), "it cannot be known how many seeds"),
+    ]
 
 
 def matrix_figure(matrix: Cells) -> bytes:
@@ -82,4 +88,5 @@ def matrix_figure(matrix: Cells) -> bytes:
 def _short(verdict: Verdict | None) -> str:
     if verdict is None:
         return ""
-    return f"{verdict.word}\n{textwrap.fill(_needed(verdict), 24)}" if verdict.word == "inconclusive" else verdict.word
+    open_ = _open(verdict) if verdict.word == "inconclusive" else []
+    return "\n".join([verdict.word, *(textwrap.fill(line, 24) for line in open_)])

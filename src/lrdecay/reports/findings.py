@@ -16,9 +16,9 @@ MATRIX = "claims and problems"
 """The name of the figure of the matrix; no claim is called so."""
 
 MATRIX_READ = (
-    "Where a claim is inconclusive, the matrix says how many of its parts hold, and how many seeds would decide the others "
-    "(80% power, were the differences as measured). What exactly was tested differs between problems; each section below "
-    "says how."
+    "Where a claim is inconclusive, the matrix says how many of its parts hold, and how many seeds would decide all of "
+    "it (80% power, were the differences as measured). What exactly was tested differs between problems; each section "
+    "below says how."
 )
 
 MEANING = {

@@ -13,6 +13,7 @@ from lrdecay.config.horizon import horizon
 from lrdecay.config.preview import rate_curve
 from lrdecay.records.record import read
 from lrdecay.reports.preview import sparkline
+from lrdecay.theory.bound import bound
 
 CONF = ROOT / "conf"
 PNG = b"\x89PNG"
@@ -47,6 +48,38 @@ def test_an_experiment_brings_its_own_schedules(tmp_path):
     assert done.returncode == 0, done.stderr
     drawn = [line.split()[0] for line in done.stdout.splitlines() if re.search("[▁▂▃▄▅▆▇█]", line)]
     assert drawn == ["constant", "step", "exponential", "cosine"]
+
+
+def bounds(output: str) -> dict[str, list[float]]:
+    """What the table of bounds says of each schedule."""
+    rows = re.findall(r"^ +(\S+) +× (\S+) +× (\S+) +× (\S+) *$", output, re.MULTILINE)
+    return {label: list(map(float, numbers)) for label, *numbers in rows}
+
+
+def test_compares_them_by_their_bounds(tmp_path):
+    words = "schedule=constant,cosine,linear,exponential", "data=digits", "trainer.max_epochs=20"
+    done = preview(tmp_path, *words, "--bound")
+    assert done.returncode == 0, done.stderr
+    found = bounds(done.stdout)
+    constant, linear = (bound(factors) for factors in (np.ones(360), 1 - np.arange(360) / 360))
+    assert found["constant"][:2] == [1, 1]
+    assert found["linear"][:2] == pytest.approx(
+        [linear.best / constant.best, linear.best_base / constant.best_base], rel=0.01
+    )
+    # A shape that stretches with the run takes half the rate for four times the steps; a decay by the epoch does not.
+    assert found["linear"][2] == pytest.approx(0.5, rel=0.01)
+    assert found["exponential"][2] > 1
+    assert (tmp_path / "outputs/preview.png").read_bytes().startswith(PNG)
+    sheet = preview(tmp_path, "--all", "--bound", "data=digits", "--output", "sheet.png")
+    assert len(bounds(sheet.stdout)) > 20
+    assert bounds(sheet.stdout)["linear"] == found["linear"]
+
+
+def test_a_schedule_that_has_no_bound_is_named(tmp_path):
+    stands = "schedule=piecewise", "schedule.points=[[0,0],[100%,0]]", "data=digits"
+    done = preview(tmp_path, *stands, "--bound")
+    assert done.returncode == 1
+    assert done.stderr == "error: --bound: piecewise: factors=0: must be above 0 at one step at least\n"
 
 
 def test_says_how_long_each_run_is(tmp_path):

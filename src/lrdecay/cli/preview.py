@@ -2,6 +2,7 @@
 
 python scripts/preview.py schedule=cosine,step,wsd schedule.warmup=5% trainer.max_epochs=20
 python scripts/preview.py schedule=step schedule.gamma=0.1,0.3,0.5 optimizer.lr=0.01
+python scripts/preview.py schedule=constant,cosine,linear,wsd --bound    # what convex theory says of each
 python scripts/preview.py --all
 """
 
@@ -11,11 +12,11 @@ from pathlib import Path
 from rich import get_console
 
 from lrdecay.config.compose import compose_all
-from lrdecay.config.preview import rate_curve
+from lrdecay.config.preview import bounded_curve, rate_curve
 from lrdecay.data.catalogue import data_set
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import figure_path, relative, say
-from lrdecay.reports.preview import table
+from lrdecay.reports.preview import BOUND_READ, bound_table, table
 from lrdecay.text import plural
 
 FOLLOW_A_METRIC = ("plateau", "greedy")
@@ -25,6 +26,7 @@ def main(conf: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py; a,b,c draws each")
     parser.add_argument("--all", action="store_true", help="a sheet of every schedule in the catalogue")
+    parser.add_argument("--bound", action="store_true", help="compare them by the bound of arXiv 2501.18965")
     parser.add_argument("--output", type=Path, default=Path("outputs/preview.png"), help="the figure [%(default)s]")
     parser.add_argument("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
     arguments = parser.parse_intermixed_args()
@@ -35,15 +37,22 @@ def main(conf: Path) -> None:
         overrides = [f"schedule={','.join(drawn)}", *overrides]
     configs = compose_all(conf, overrides, experiments=True)
     curves = [rate_curve(label, config, arguments.steps_per_epoch) for label, config in configs]
+    bounded = []
+    if arguments.bound:
+        pairs = zip(curves, configs, strict=True)
+        bounded = [bounded_curve(curve, config, arguments.steps_per_epoch) for curve, (_, config) in pairs]
 
     from lrdecay.reports.figures import catalogue_figure, preview_figure  # matplotlib: not before a mistake is found
 
     draw = catalogue_figure if arguments.all else preview_figure
-    write_atomically(figure_path(arguments.output), draw(curves))
+    write_atomically(figure_path(arguments.output), draw(curves, bounded))
     console = get_console()
     width = console.width if console.is_terminal else 120
     console.width = width
     console.print(table(curves, width))
+    if bounded:
+        console.print(bound_table(bounded))
+        say(BOUND_READ)
     # Of a class of one's own the name is that of the class, and the steps were given.
     lengths = {(curve.horizon, data_set(config.data).name) for curve, (_, config) in zip(curves, configs, strict=True)}
     for horizon, data in sorted(lengths, key=lambda pair: (pair[0].total_steps, pair[1])):

@@ -1,18 +1,70 @@
 """Learning rates over a run, before it is trained: from a configuration, without data and without torch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from omegaconf import DictConfig
 
 from lrdecay.config.build import build
 from lrdecay.config.horizon import horizon
-from lrdecay.errors import ConfigError, within
-from lrdecay.schedules import RateCurve, Schedule
+from lrdecay.errors import BadValue, ConfigError, within
+from lrdecay.schedules import Horizon, RateCurve, Schedule
+from lrdecay.theory.bound import bound, bounds_over_time
 
 MOST_STEPS = 1_000_000  # of a longer run as many are evaluated, evenly spread
 
 
-def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = None) -> RateCurve:
+LONGER = 4
+"""How many times the steps of a run are those of the longer one that is asked about."""
+
+
+@dataclass(frozen=True)
+class BoundedCurve:
+    """What the convex bound says of a curve; see `lrdecay.theory.bound`.
+
+    Attributes:
+        best_peak: the peak rate with the lowest bound, for a distance and gradient norms of 1, which cancel where two
+            curves are compared.
+        best: that bound.
+        steps: numbers of steps, rising.
+        bounds: the bound after so many, at that peak.
+        longer_peak: the best peak of a run `LONGER` times as long, relative to this one's.
+    """
+
+    curve: RateCurve
+    best_peak: float
+    best: float
+    steps: np.ndarray
+    bounds: np.ndarray
+    longer_peak: float
+
+
+def bounded_curve(curve: RateCurve, config: DictConfig, steps_per_epoch: int | None = None) -> BoundedCurve:
+    """The bound of the run that the curve is of.
+
+    Raises:
+        ConfigError: it has none, since a rate is negative or all are 0.
+    """
+    longer = rate_curve(curve.label, config, steps_per_epoch, LONGER)
+    try:
+        whole, of_longer = bound(curve.rates), bound(longer.rates)
+        counts, over_time = bounds_over_time(curve.rates)
+    except BadValue as error:
+        raise ConfigError(f"--bound: {curve.label}: {error}") from error
+    peak = whole.best_base * float(curve.rates.max())
+    longer_peak = of_longer.best_base * float(longer.rates.max())
+    values = np.array([after.at(whole.best_base) for after in over_time])
+    return BoundedCurve(curve, peak, whole.best, curve.steps[counts - 1] + 1, values, longer_peak / peak)
+
+
+def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = None, times: int = 1) -> RateCurve:
     """What a run under this configuration would use; a metric-driven scale is taken to stay at 1.
+
+    Args:
+        label: of the curve.
+        config: of the run.
+        steps_per_epoch: see `lrdecay.config.horizon.horizon`.
+        times: how many times as long the run is.
 
     Raises:
         ConfigError: a value cannot be used, as in training; but no optimizer is made, so none can refuse a momentum.
@@ -22,6 +74,7 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
         raise ConfigError("optimizer.lr: must be given, to draw the rates")
     schedule, _ = parts.schedule, parts.scale
     run = horizon(config, steps_per_epoch)
+    run = Horizon(run.total_steps * times, run.steps_per_epoch)
     count = min(run.total_steps, MOST_STEPS)
     steps = np.linspace(0, run.total_steps - 1, count).round().astype(np.int64)
     with within("schedule"):

@@ -19,6 +19,7 @@ from lrdecay.schedules import RateCurve
 
 if TYPE_CHECKING:
     from lrdecay.analysis.question import Finding
+    from lrdecay.config.preview import BoundedCurve
     from lrdecay.training.range_test import RangeTest  # which needs torch
 
 # Okabe and Ito's eight (without yellow, too light on white), then Tol's; neighbours differ in lightness too.
@@ -46,11 +47,22 @@ def rate_figure(
     return png(figure)
 
 
-def preview_figure(curves: Sequence[RateCurve]) -> bytes:
-    """Learning rates over a run on a linear and a logarithmic scale, epochs below and steps above, as PNG."""
+def preview_figure(curves: Sequence[RateCurve], bounded: Sequence["BoundedCurve"] = ()) -> bytes:
+    """Learning rates over a run on a linear and a logarithmic scale, epochs below and steps above, as PNG.
+
+    With their bounds, these are beside them.
+    """
     legend_rows = len(curves)
-    figure = Figure(figsize=(12, 4.6 + 0.22 * legend_rows), layout="constrained")
-    linear, logarithmic = figure.subplots(1, 2)
+    panels = 3 if bounded else 2
+    figure = Figure(figsize=(6 * panels, 4.6 + 0.22 * legend_rows), layout="constrained")
+    linear, logarithmic, *others = figure.subplots(1, panels)
+    for axes in others:
+        for one, colour in zip(bounded, itertools.cycle(COLOURS), strict=False):
+            axes.plot(one.steps / one.curve.horizon.steps_per_epoch, one.bounds, color=colour, linewidth=1.4)
+        lowest = min(one.best for one in bounded)
+        # Where a run has only begun, the bound is many times what it comes to.
+        axes.set(title="bound on the loss, each at its best peak", ylim=(0, 8 * lowest), xlabel="epoch")
+        _tidy(axes)
     for curve, colour in zip(curves, itertools.cycle(COLOURS), strict=False):
         shown = _corners(curve)
         epochs, rates = curve.steps[shown] / curve.horizon.steps_per_epoch, curve.rates[shown]
@@ -74,8 +86,13 @@ def preview_figure(curves: Sequence[RateCurve]) -> bytes:
     return png(figure)
 
 
-def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
-    """A small picture of each learning rate over a run, and of its momentum where it has one, as PNG."""
+def catalogue_figure(curves: Sequence[RateCurve], bounded: Sequence["BoundedCurve"] = ()) -> bytes:
+    """A small picture of each learning rate over a run, and of its momentum where it has one, as PNG.
+
+    With their bounds, each says its own, relative to the lowest of all.
+    """
+    lowest = min((one.best for one in bounded), default=1.0)
+    relative = {one.curve.label: f" ×{one.best / lowest:.2f}" for one in bounded}
     columns = min((5, 6, 7), key=lambda count: (-len(curves) % count, -count))  # as few empty places as can be
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(2.1 * columns, 1.55 * rows + 0.4), layout="constrained")
@@ -92,10 +109,11 @@ def catalogue_figure(curves: Sequence[RateCurve]) -> bytes:
             momentum = axes.twinx()
             momentum.plot(share, curve.momentum[shown], color=COLOURS[3], linewidth=1, linestyle="--")
             momentum.axis("off")
-        axes.set_title(_plain(curve.label), fontsize=10)
+        axes.set_title(_plain(curve.label) + relative.get(curve.label, ""), fontsize=10)
         axes.set(xticks=[], yticks=[], ylim=(0, None), xlim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("learning rate over the run; dashed: momentum", fontsize=10)
+    of_bound = "; ×: bound on the loss, relative to the lowest" if bounded else ""
+    figure.supxlabel(f"learning rate over the run; dashed: momentum{of_bound}", fontsize=10)
     return png(figure)
 
 

@@ -6,7 +6,14 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lrdecay.config.preview import LONGER, BoundedCurve
 from lrdecay.schedules import RateCurve
+
+BOUND_READ = (
+    "bound: on the loss above the optimum of a convex problem, with each schedule at its own best peak rate (arXiv "
+    f"2501.18965), relative to the first; with {LONGER}× the steps: the best peak of a run that much longer, relative "
+    "to this one's"
+)
 
 
 def sparkline(values: np.ndarray, width: int) -> str:
@@ -14,6 +21,19 @@ def sparkline(values: np.ndarray, width: int) -> str:
     means = [part.mean() for part in np.array_split(values, min(width, len(values)))]
     top = max(values.max(), np.finfo(float).tiny)
     return "".join(" ▁▂▃▄▅▆▇█"[round(8 * mean / top)] for mean in means)
+
+
+def bound_table(bounded: list[BoundedCurve]) -> Table:
+    """What the bound says of each curve, relative to the first."""
+    grid = Table(box=SIMPLE_HEAD)
+    grid.add_column("", overflow="fold")
+    for name in ("bound", "best peak", f"with {LONGER}× the steps"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    first = bounded[0]
+    for one in bounded:
+        numbers = one.best / first.best, one.best_peak / first.best_peak, one.longer_peak
+        grid.add_row(one.curve.label, *(f"× {number:.3g}" for number in numbers))
+    return grid
 
 
 def table(curves: list[RateCurve], width: int) -> Table:

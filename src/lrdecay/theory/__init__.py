@@ -1,0 +1,1 @@
+"""What schedules do before anything is trained: the bound of convex optimization."""

@@ -48,6 +48,15 @@ def shakespeare_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def llm_curves() -> Path:
+    """The folder with curves of language models' trainings."""
+    root = Path(os.environ.get("LRDECAY_DATA", ROOT / "data")).absolute() / "llm_curves"
+    if not (root / "curves.csv").is_file():
+        pytest.skip("curves of language models are not on disk: set LRDECAY_DATA")
+    return root
+
+
 SLOW = {"cli", "runs", "sweeps"}
 """Folders whose tests start programs; those elsewhere that do are marked one by one."""
 

@@ -43,7 +43,7 @@ def rate_figure(
     if ratios:
         axes.legend(frameon=False)
     axes.set(title=_plain(title), xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-    _tidy(axes)
+    tidy(axes)
     return png(figure)
 
 
@@ -62,7 +62,7 @@ def preview_figure(curves: Sequence[RateCurve], bounded: Sequence["BoundedCurve"
         lowest = min(one.best for one in bounded)
         # Where a run has only begun, the bound is many times what it comes to.
         axes.set(title="bound on the loss, each at its best peak", ylim=(0, 8 * lowest), xlabel="epoch")
-        _tidy(axes)
+        tidy(axes)
     for curve, colour in zip(curves, itertools.cycle(COLOURS), strict=False):
         shown = _corners(curve)
         epochs, rates = curve.steps[shown] / curve.horizon.steps_per_epoch, curve.rates[shown]
@@ -77,7 +77,7 @@ def preview_figure(curves: Sequence[RateCurve], bounded: Sequence["BoundedCurve"
     logarithmic.set_ylim(bottom=max(logarithmic.get_ylim()[0], lowest_peak * 1e-4))
     per_epoch = curves[0].horizon.steps_per_epoch
     for axes in (linear, logarithmic):
-        _tidy(axes)
+        tidy(axes)
         axes.set_xlabel("epoch")
         if any(curve.horizon.steps_per_epoch != per_epoch for curve in curves):
             continue  # there is no one axis of steps
@@ -131,7 +131,7 @@ def range_test_figure(test: "RangeTest", title: str) -> bytes:
         axes.axvline(test.suggestion, color=COLOURS[3], linestyle="--", label=f"falls fastest: {test.suggestion:.2g}")
         axes.axvline(test.lowest, color=COLOURS[0], linestyle=":", label=f"lowest: {test.lowest:.2g}")
     axes.set(title=_plain(title), xlabel="learning rate", ylabel="training loss")
-    _tidy(axes)
+    tidy(axes)
     axes.set_xscale("log" if test.mode == "exponential" else "linear")
     axes.legend(frameon=False)
     return png(figure)
@@ -208,7 +208,7 @@ def _comparison(groups: Sequence[Group], size: Size) -> Figure:
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rates):
         axes.set_xlabel("epoch")
-        _tidy(axes)
+        tidy(axes)
     kinds = [
         Line2D([], [], color="grey", linestyle="--", label="train"),
         Line2D([], [], color="grey", linestyle="-", label="validation"),
@@ -278,7 +278,7 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,1 +1,1 @@
-"""What schedules do before anything is trained: the bound of convex optimization."""
+"""What schedules do before anything is trained: the bound of convex optimization, and a law fitted to other runs."""

@@ -1,0 +1,298 @@
+"""The loss of a run under a schedule that was not trained, from runs that were: the multi-power law.
+
+Luo, Zhuang, Zhang, Yan, Sun and Lyu, *A multi-power law for loss curve prediction across learning rate schedules*
+(arXiv 2503.12811): after t steps with the rates η_1 … η_t ::
+
+    L(t) = L₀ + A·S₁(t)^(−α) − B·Σ_k (η_{k−1} − η_k)·(1 − (1 + C·η_k^(−γ)·S_k(t))^(−β))
+
+S₁(t) is the sum of all rates up to t and S_k(t) that from step k on, k running over the steps after the rate's first
+peak. The first terms are what a constant rate would come to; the last is what each drop of the rate has gained since.
+
+Rates are taken relative to the highest of the runs that the law is fitted to, so that its parameters are of the same
+size for every optimizer.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.special import stdtrit
+
+from lrdecay.errors import ConfigError
+
+PIECES = 150
+"""Of the changes of a rate, as many are told apart; neighbouring ones are taken as one, in their middle."""
+STARTS = 6
+EARLY = 0.1
+"""The part of the longest run that is left out at the beginning of each: the law is of what comes after."""
+LAST = 10.0
+"""How many times as much the last loss of a run counts: it is what is asked for."""
+HUBER = 1e-3
+"""Relative errors beyond which a loss counts less: those of a noisy evaluation."""
+POOR = 0.02
+"""How far off, relatively, the last losses may lie before the law is no description of the runs."""
+RESAMPLES = 40
+LEVEL = 0.95
+FEWEST_POINTS, MOST_POINTS = 8, 60
+"""Losses of all runs together, and of one run."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run: the rate of each of its optimizer steps, and the loss after some of them.
+
+    Attributes:
+        rates: of all steps, at least as many as the last of ``steps``.
+        steps: numbers of steps after which the loss was measured, rising.
+        losses: those losses, above 0.
+    """
+
+    name: str
+    rates: np.ndarray
+    steps: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law with its parameters, for rates relative to ``peak``."""
+
+    L0: float
+    A: float
+    alpha: float
+    B: float
+    C: float
+    beta: float
+    gamma: float
+    peak: float
+
+    def losses(self, rates: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """The losses after so many steps of a run with these rates."""
+        return _evaluate(np.array([getattr(self, name) for name in PARAMETERS]), _Summed(rates / self.peak, steps))
+
+
+PARAMETERS = tuple(field.name for field in fields(Law) if field.name != "peak")
+LOGARITHMIC = np.array([name != "L0" for name in PARAMETERS])
+LOWEST = np.array([0.0, 1e-3, 0.05, 1e-4, 1e-7, 0.2, 0.01])
+HIGHEST = np.array([np.inf, 1e6, 2.0, 1e2, 1e2, 3.0, 1.0])
+"""Bounds; L₀ is below every loss, too. Where all drops of a rate are of one kind, β and γ hardly show in the losses,
+and beyond these bounds the law bends where nothing was measured."""
+
+
+class _Summed:
+    """A run's rates, summed up once: what the law takes of them at each step that is asked for.
+
+    Attributes:
+        all: S₁ at each of the steps.
+        since: S_k at each of the steps, for each drop of the rate; 0 before it.
+        drops: η_{k−1} − η_k; below 0 where the rate rises.
+        rates: η_k.
+    """
+
+    def __init__(self, rates: np.ndarray, steps: np.ndarray) -> None:
+        sums = np.concatenate([[0.0], np.cumsum(rates)])
+        self.all = sums[steps]
+        changes = -np.diff(rates, prepend=rates[:1])
+        changes[: int(np.argmax(rates >= rates.max() * (1 - 1e-9))) + 1] = 0.0
+        where = np.flatnonzero(changes)
+        pieces = _pieces(changes[where], where / len(rates))
+        weights = np.abs(changes[where])
+        totals = np.bincount(pieces, weights) if len(where) else np.zeros(0)
+        middle = np.bincount(pieces, weights * sums[where]) / totals if len(where) else totals
+        self.rates = np.bincount(pieces, weights * rates[where]) / totals if len(where) else totals
+        self.drops = np.bincount(pieces, changes[where]) if len(where) else totals
+        self.since = np.maximum(self.all[:, None] - middle, 0.0)
+
+
+def _pieces(changes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """For each change of a rate, the number of its piece, which is of one sign, and small in size and in time."""
+    if len(changes) <= PIECES:
+        return np.arange(len(changes))
+    size = np.cumsum(np.abs(changes)) / np.abs(changes).sum()
+    parts = np.stack([np.sign(changes), np.floor(size * PIECES / 2), np.floor(times * PIECES / 2)])
+    numbers: np.ndarray = np.concatenate([[0], np.cumsum(np.any(np.diff(parts, axis=1) != 0, axis=0))])
+    return numbers
+
+
+def _evaluate(parameters: np.ndarray, run: _Summed) -> np.ndarray:
+    level, scale, alpha, gain, speed, beta, gamma = parameters
+    undecayed = level + scale * run.all**-alpha
+    # The rate may fall to 0, where the law's power has no value; what it gains there has no time to show.
+    slow = speed * np.maximum(run.rates, 1e-9) ** -gamma
+    losses: np.ndarray = undecayed - gain * ((1 - (1 + slow * run.since) ** -beta) @ run.drops)
+    return losses
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A law fitted to runs.
+
+    Attributes:
+        law: that fits best.
+        resamples: those that fit the same number of runs, drawn from them with replacement.
+        traces: the runs, those with the same rates as one with their mean losses.
+        runs: how many there were.
+        scatter: standard deviation of the last losses of the runs around the law, relative.
+        steps: of the longest run.
+    """
+
+    law: Law
+    resamples: list[Law]
+    traces: list[Trace]
+    runs: int
+    scatter: float
+    steps: int
+
+    def parameters(self) -> dict[str, tuple[float, float, float]]:
+        """Each with its 95% bootstrap interval over runs."""
+        tails = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
+        ends = {name: np.percentile([getattr(law, name) for law in self.resamples], tails) for name in PARAMETERS}
+        return {name: (getattr(self.law, name), float(low), float(high)) for name, (low, high) in ends.items()}
+
+    def final(self, rates: np.ndarray) -> tuple[float, float, float]:
+        """The loss at the end of a run with these rates, and its 95% interval.
+
+        It covers what the bootstrap over runs says of the law, and how single runs scatter around it; of few schedules
+        it is wide, as Student's t of as many numbers is.
+        """
+        steps = np.array([len(rates)])
+        value = float(self.law.losses(rates, steps)[0])
+        others = np.array([law.losses(rates, steps)[0] for law in self.resamples])
+        error = math.sqrt(float(np.mean((others - value) ** 2)) + (self.scatter * value) ** 2)
+        half = float(stdtrit(len(self.traces) - 1, (1 + LEVEL) / 2)) * error
+        return value, value - half, value + half
+
+    @property
+    def poor(self) -> bool:
+        """Whether the law is no description of these runs."""
+        return self.scatter > POOR
+
+    def warnings(self, rates: np.ndarray) -> list[str]:
+        """Where a run lies outside of what the law was fitted to, in words."""
+        said = []
+        if len(rates) > 4 * self.steps:
+            said.append(f"it is {len(rates) / self.steps:.1f} times as long as the longest run of the fit")
+        relative = rates.max() / self.law.peak
+        if not 0.9 < relative < 1.1:
+            said.append(f"its peak rate is {relative:.2g} times that of the fit, and the law knows one peak rate only")
+        return said
+
+
+def fit(traces: Sequence[Trace]) -> Fit:
+    """Fits the law to runs of one peak rate: the least relative errors, Huber's loss, from several starts.
+
+    Runs with the same rates count as one with their mean losses, as heavy as they are many.
+
+    Raises:
+        ConfigError: they do not determine it.
+    """
+    _check(traces)
+    peak = max(float(trace.rates.max()) for trace in traces)
+    longest = max(int(trace.steps[-1]) for trace in traces)
+    late = [_after(trace, EARLY * longest) for trace in traces]
+    late = [trace for trace in late if len(trace.steps) >= FEWEST_POINTS // 2]
+    if sum(len(trace.steps) for trace in late) < FEWEST_POINTS or len(late) < 2:
+        raise ConfigError(
+            f"the law: must have two runs with {FEWEST_POINTS} losses after the first {100 * EARLY:.0f}% of the longest"
+        )
+    keys = [_key(trace) for trace in late]
+    summed = {key: _Summed(trace.rates / peak, trace.steps) for key, trace in zip(keys, late, strict=True)}
+    whole = _curves(range(len(late)), keys, late, summed)
+    drawing = np.random.default_rng(0)
+    starts = [_start(drawing, min(float(curve.losses.min()) for curve in whole)) for _ in range(STARTS)]
+    best = min((_least(whole, start) for start in starts), key=lambda found: found[1])[0]
+    resamples: list[np.ndarray] = []
+    while len(resamples) < RESAMPLES:
+        drawn = _curves(drawing.integers(0, len(late), len(late)).tolist(), keys, late, summed)
+        if any(len(curve.run.drops) for curve in drawn):
+            resamples.append(_least(drawn, best)[0])
+    of_last = [_evaluate(best, summed[key])[-1] / trace.losses[-1] - 1 for key, trace in zip(keys, late, strict=True)]
+    laws = [Law(**dict(zip(PARAMETERS, map(float, found), strict=True)), peak=peak) for found in (best, *resamples)]
+    scatter = float(np.sqrt(np.mean(np.square(of_last))))
+    return Fit(laws[0], laws[1:], _merged(traces), len(traces), scatter, longest)
+
+
+def _key(trace: Trace) -> tuple[bytes, bytes]:
+    return trace.rates.tobytes(), trace.steps.tobytes()
+
+
+def _merged(traces: Sequence[Trace]) -> list[Trace]:
+    alike: dict[tuple[bytes, bytes], list[Trace]] = {}
+    for trace in traces:
+        alike.setdefault(_key(trace), []).append(trace)
+    return [replace(same[0], losses=np.mean([trace.losses for trace in same], axis=0)) for same in alike.values()]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The mean losses of runs with the same rates, and how much they count."""
+
+    run: _Summed
+    losses: np.ndarray
+    weight: float
+
+
+def _after(trace: Trace, step: float) -> Trace:
+    """The part of a run after a step, thinned out to `MOST_POINTS`; its last loss is kept."""
+    (kept,) = np.nonzero(trace.steps > step)
+    kept = kept[:: -max(1, len(kept) // MOST_POINTS)][::-1]
+    return replace(trace, steps=trace.steps[kept], losses=trace.losses[kept])
+
+
+def _curves(
+    drawn: Iterable[int], keys: Sequence[tuple[bytes, bytes]], traces: Sequence[Trace], summed: Mapping[Any, _Summed]
+) -> list[_Curve]:
+    losses: dict[tuple[bytes, bytes], list[np.ndarray]] = {}
+    for index in drawn:
+        losses.setdefault(keys[index], []).append(traces[index].losses)
+    return [_Curve(summed[key], np.mean(several, axis=0), float(len(several))) for key, several in losses.items()]
+
+
+def _check(traces: Sequence[Trace]) -> None:
+    if (different := len({_key(trace) for trace in traces})) < 2:
+        raise ConfigError(
+            f"the law: must have runs of two schedules or lengths for its seven parameters, not {different}"
+        )
+    peaks = {float(f"{trace.rates.max():.3g}") for trace in traces}
+    if len(peaks) > 1:
+        raise ConfigError(
+            f"the law: must be fitted to runs of one peak rate, not {', '.join(f'{p:g}' for p in sorted(peaks))}"
+        )
+    if not any(len(_Summed(trace.rates / trace.rates.max(), trace.steps).drops) for trace in traces):
+        raise ConfigError("the law: must have a run whose rate decays; constant rates do not show what decay gains")
+    for trace in traces:
+        if not (np.isfinite(trace.losses).all() and (trace.losses > 0).all()):
+            raise ConfigError(f"{trace.name}: losses must be finite and above 0")
+
+
+def _start(drawing: np.random.Generator, lowest: float) -> np.ndarray:
+    """Somewhere between the bounds, around what language models have."""
+    ranges = ((0.6 * lowest, 0.97 * lowest), (1, 100), (0.2, 0.8), (0.05, 1.0), (1e-4, 1e-1), (0.25, 0.9), (0.2, 0.9))
+    low, high = np.log(np.array(ranges)).T
+    start: np.ndarray = np.exp(drawing.uniform(low, high))
+    return start
+
+
+def _least(curves: Sequence[_Curve], start: np.ndarray) -> tuple[np.ndarray, float]:
+    """The parameters with the least error from there, and that error."""
+    weights = [np.sqrt(np.full(len(curve.losses), curve.weight / len(curve.losses))) for curve in curves]
+    for weight in weights:
+        weight[-1] *= math.sqrt(LAST)
+    bounds = [np.where(LOGARITHMIC, np.log(np.maximum(ends, 1e-300)), ends) for ends in (LOWEST, HIGHEST)]
+    bounds[1][0] = min(float(curve.losses.min()) for curve in curves)
+
+    def parameters(point: np.ndarray) -> np.ndarray:
+        return np.where(LOGARITHMIC, np.exp(np.where(LOGARITHMIC, point, 0.0)), point)
+
+    def errors(point: np.ndarray) -> np.ndarray:
+        values = parameters(point)
+        ratios = [np.maximum(_evaluate(values, curve.run) / curve.losses, 1e-3) for curve in curves]
+        return np.concatenate([np.log(ratio) * weight for ratio, weight in zip(ratios, weights, strict=True)])
+
+    point = np.where(LOGARITHMIC, np.log(np.maximum(start, 1e-300)), start)
+    inside = np.clip(point, bounds[0] + 1e-9, bounds[1] - 1e-9)
+    found = least_squares(errors, inside, bounds=bounds, loss="huber", f_scale=HUBER, x_scale="jac", max_nfev=200)
+    return parameters(found.x), float(found.cost)

@@ -1,0 +1,76 @@
+"""``scripts/predict.py`` as it is used: two short sweeps, a law, a longer run."""
+
+import csv
+
+import numpy as np
+import pytest
+from support.programs import run_apart
+
+from lrdecay import Cosine, Horizon, Polynomial
+from lrdecay.theory.law import Law
+
+
+@pytest.fixture(scope="module")
+def short_runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("law")
+    words = ["data=digits", "model=mlp", "optimizer=momentum", "optimizer.lr=0.05", "seed=1,2", "name=short"]
+    done = run_apart(
+        "train.py", "-m", *words, "schedule=constant,cosine,linear", "trainer.max_epochs=10,20", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_what_longer_runs_come_to(short_runs):
+    words = ["outputs/sweeps/short", "schedule=wsd,cosine", "trainer.max_epochs=30"]
+    done = run_apart("scripts/predict.py", *words, cwd=short_runs)
+    assert done.returncode == 0, done.stderr
+    assert "multi-power law of val/loss at the peak rate 0.05, of 12 runs of 6 schedules" in done.stdout
+    assert (short_runs / "outputs/prediction.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((short_runs / "outputs/prediction.csv").read_text().splitlines()))
+    assert {row["schedule"]: row["steps"] for row in rows} == {"wsd": "540", "cosine": "540"}
+    for row in rows:
+        assert float(row["low"]) < float(row["loss"]) < float(row["high"])
+        assert f"{float(row['loss']):.4f}" in done.stdout
+
+
+def test_a_table_of_anybodys(tmp_path):
+    law = Law(L0=2.0, A=5.0, alpha=0.5, B=0.4, C=0.1, beta=0.6, gamma=0.6, peak=0.01)
+    rows = ["run,step,lr,loss"]
+    for name, shape in (("cosine", Cosine()), ("linear", Polynomial()), ("late", Polynomial(hold="50%"))):
+        every = 0.01 * shape.over(Horizon(1000, 100))(np.arange(1000))
+        at = np.arange(20, 1001, 20)
+        rows += [f"{name},0,{every[0]},"]
+        rows += [f"{name},{s},{every[min(s, 999)]},{x}" for s, x in zip(at, law.losses(every, at), strict=True)]
+    (tmp_path / "runs.csv").write_text("\n".join(rows))
+    words = ["--steps-per-epoch", "100", "schedule=knee", "optimizer.lr=0.01", "trainer.max_epochs=20"]
+    done = run_apart("scripts/predict.py", "runs.csv", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    every = 0.01 * Polynomial(hold="50%").over(Horizon(2000, 100))(np.arange(2000))
+    (row,) = csv.DictReader((tmp_path / "outputs/prediction.csv").read_text().splitlines())
+    truth = law.losses(every, np.array([2000]))[0]
+    assert float(row["low"]) < truth < float(row["high"])
+    assert float(row["loss"]) == pytest.approx(truth, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "error: nowhere: must be a folder of runs, or a file that ends in .csv"),
+        (
+            ["outputs/sweeps/short", "--peak", "3"],
+            "error: the law: must have runs that completed as planned at the peak rate 3",
+        ),
+        (
+            ["runs.csv", "--columns", "eta"],
+            "error: --columns eta: must be step, rate, loss, run = the name of a column",
+        ),
+        (["a.csv", "b.csv"], "error: a.csv: must be the only path; one CSV may hold several runs"),
+        (["outputs/sweeps/short", "schedule=nonsense"], "error: schedule=nonsense: must be one of"),
+    ],
+)
+def test_bad_input_is_one_line(short_runs, words, message):
+    done = run_apart("scripts/predict.py", *words, cwd=short_runs)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

@@ -36,6 +36,8 @@ POOR = 0.02
 """How far off, relatively, the last losses may lie before the law is no description of the runs."""
 RESAMPLES = 40
 LEVEL = 0.95
+SAME_PEAK = 0.01
+"""The relative difference up to which peak rates are the same: a record has only some of a run's rates."""
 FEWEST_POINTS, MOST_POINTS = 8, 60
 """Losses of all runs together, and of one run."""
 
@@ -256,11 +258,10 @@ def _check(traces: Sequence[Trace]) -> None:
         raise ConfigError(
             f"the law: must have runs of two schedules or lengths for its seven parameters, not {different}"
         )
-    peaks = {float(f"{trace.rates.max():.3g}") for trace in traces}
-    if len(peaks) > 1:
-        raise ConfigError(
-            f"the law: must be fitted to runs of one peak rate, not {', '.join(f'{p:g}' for p in sorted(peaks))}"
-        )
+    peaks = [float(trace.rates.max()) for trace in traces]
+    if max(peaks) > (1 + SAME_PEAK) * min(peaks):
+        several = ", ".join(sorted({f"{peak:.3g}" for peak in peaks}))
+        raise ConfigError(f"the law: must be fitted to runs of one peak rate, not {several}")
     if not any(len(_Summed(trace.rates / trace.rates.max(), trace.steps).drops) for trace in traces):
         raise ConfigError("the law: must have a run whose rate decays; constant rates do not show what decay gains")
     for trace in traces:

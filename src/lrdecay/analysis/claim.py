@@ -32,7 +32,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         source: who says it.
         supported, refuted: in words, what would make it so; what is neither is inconclusive.
         baseline: the group that the others are compared with.
-        parts: what is expected. The claim is supported if all of them are, and refuted if one of them is.
+        parts: what is expected. The claim is supported if all of them are, refuted if some are and none is supported,
+            and mixed if some are and others are supported.
         tuned_over: a key of which each group has its own best value.
         tuned_by: the seeds by which it is chosen, if others are to judge; then only the chosen value is run with those.
         range_over: a key of which those values are counted, for each group and seed, whose test accuracy is within
@@ -73,3 +74,8 @@ class Claim(Statement, frozen=True, kw_only=True):
     own: Path
     folders: list[Path]
     overrides: list[str] = []
+
+    @property
+    def identity(self) -> str:
+        """By which its verdict and figure are found: its name and, under overrides, that of its runs."""
+        return f"{self.name}-{self.own.name}" if self.overrides else self.name

@@ -158,6 +158,12 @@ def difference(
     error = math.sqrt(of_seeds / found.n + of_data)
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(found.mean) / error))
+    if isinstance(
+        sampling, OfItems
+    ):  # of few seeds, Satterthwaite's interval may come out below that of the seeds alone
+        half = max(half, (found.high - found.low) / 2)
+        of_seeds_alone = math.sqrt(float(differences.var(ddof=1)) / found.n)
+        p = max(p, 2 * float(stdtr(found.n - 1, -abs(found.mean) / of_seeds_alone)))
     return Difference(found.mean, found.mean - half, found.mean + half, found.n, p, True, new_data, of_seeds, of_data)
 
 

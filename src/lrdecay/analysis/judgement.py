@@ -4,19 +4,18 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL
-from lrdecay.analysis.looks import look, share
+from lrdecay.analysis.looks import look, share, to_look
 from lrdecay.analysis.question import Finding, Question, Word
-from lrdecay.analysis.tuning import monitored, tune, tune_apart, validates
+from lrdecay.analysis.tuning import choose, monitored, tune, validates, with_other_seeds
 from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
-from lrdecay.text import listed, plural
+from lrdecay.text import brief, listed, plural
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,10 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         ConfigError: they are of several data sets, a group or key of the claim is not among them, or there are fewer
             seeds than its first look takes.
     """
-    by_data = group_records(records)
-    if len(by_data) != 1:
-        raise ConfigError(f"its runs must be of one data set, not {', '.join(by_data) or 'none'}")
-    (groups,) = by_data.values()
+    groups = choosing = _of_one_data_set(records)
     notes: list[str] = []
     if claim.tuned_over:
-        groups, notes = _tuned(groups, claim.tuned_over, claim.tuned_by)
+        choosing, groups, notes = _tuned(groups, claim.tuned_over, claim.tuned_by)
     if claim.looks:
         groups, found = _at_look(claim, groups)
         notes += found
@@ -89,7 +85,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     notes += [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
     units: Units = []
     if claim.crossing:
-        questions, rule = _crossing(claim, groups, notes)
+        questions, rule = _crossing(claim, groups, choosing if claim.tuned_by else groups, notes)
     else:
         questions, units = _parts(claim, groups, notes)
         rule = partial(_of_parts, units=units)
@@ -100,7 +96,8 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         return share(seeds, claim.looks) * (1 - LEVEL) / comparisons
 
     level = 1 - alpha(len(counted))
-    findings = [question.answer(level, alpha) for question in questions]
+    answers = [question.answer(level, alpha) for question in questions]
+    findings = [replace(found, seeds=to_look(found.seeds, claim.looks)) for found in answers]
     holds = [(_described([findings[index] for index in unit]), _of_unit(findings, unit)[0]) for unit in units]
     word, seeds = rule(findings)
     effort = _effort([run for run in records if seed(run) in counted or seed(run) in claim.tuned_by])
@@ -118,11 +115,22 @@ def check_groups(claim: Claim, records: Sequence[Record]) -> None:
     Raises:
         ConfigError: a group is not among them.
     """
-    (groups,) = group_records(records).values()
-    for key in filter(None, (claim.tuned_over, claim.range_over)):
-        groups = rename([same[0] for same in buckets(groups, [key])], without=[key])
+    groups = _of_one_data_set(records)
+    for key in filter(None, (claim.tuned_over, claim.range_over, claim.crossing)):
+        if len({repr(setting(g.runs[0], key)) for g in groups}) < 2:
+            raise ConfigError(f"{key}: must be a key that its sweeps vary")
+        if key != claim.crossing:
+            groups = rename([same[0] for same in buckets(groups, [key])], without=[key])
     for name in _named(claim):
         _one(groups, name)
+
+
+def _of_one_data_set(records: Sequence[Record]) -> list[Group]:
+    by_data = group_records(records)
+    if len(by_data) != 1:
+        raise ConfigError(f"its runs must be of one data set, not {', '.join(by_data) or 'none'}")
+    (groups,) = by_data.values()
+    return groups
 
 
 def _named(claim: Claim) -> list[str]:
@@ -145,7 +153,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
     """
     names = [] if claim.range_over else _named(claim)
     judged = [_one(groups, name) for name in names] or groups
-    settled = [{seed(run) for run in g.runs if run.outcome.status in ("completed", "diverged")} for g in judged]
+    settled = [{seed(run) for run in (*g.completed, *g.diverged)} for g in judged]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
     later = [count for count in claim.looks if count > len(counted)]
     after = f"the next look is at {later[0]}" if later else "there is no other look"
@@ -159,13 +167,16 @@ def _described(findings: Sequence[Finding]) -> str:
     return f"{findings[0].group} in {' or '.join(finding.measure for finding in findings)}"
 
 
-def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[Group], list[str]]:
+    """The groups at their best values with the runs that chose these, the same with those that judge, and notes."""
     if not by:
-        return tune(groups, [key])
-    chosen, notes = tune_apart(groups, key, by)
-    if missing := [g.name for g in chosen if not g.runs]:
+        chosen, notes = tune(groups, [key])
+        return chosen, chosen, notes
+    chosen, notes = choose(groups, key, by)
+    judged = with_other_seeds(chosen, groups, by)
+    if missing := [g.name for g in judged if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
-    return chosen, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]
+    return chosen, judged, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]
 
 
 def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Units]:
@@ -197,16 +208,24 @@ def _one(groups: Sequence[Group], name: str) -> Group:
     return found[0]
 
 
-def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
-    """Whether the group that validates best at one value of a key differs from the best at another value."""
+def _crossing(claim: Claim, groups: list[Group], ranking: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
+    """Whether the group that validates best at one value of a key differs from the best at another value.
+
+    Args:
+        claim: with the key.
+        groups: that judge.
+        ranking: the same with the runs by which it is seen which is best; where seeds chose, with theirs, so that what
+            is then said of the best was not selected for.
+        notes: to be added to.
+    """
     key = str(claim.crossing)
-    shapes = _by_value(groups, key)
+    shapes, ranks = _by_value(groups, key), _by_value(ranking, key)
     values = sorted(next(iter(shapes.values())))
     metric = monitored(groups)
-    ranked = {v: sorted(shapes, key=lambda name: validates(shapes[name][v], metric), reverse=True) for v in values}
+    ranked = {v: sorted(shapes, key=lambda name: validates(ranks[name][v], metric), reverse=True) for v in values}
     notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
 
-    def question(value: Any, name: str, rival: str) -> Question:
+    def question(value: str, name: str, rival: str) -> Question:
         winner, other = shapes[name][value], shapes[rival][value]
         return Question(winner, other, "test/acc", winner.by_seed("test/acc", {}), other.by_seed("test/acc", {}))
 
@@ -221,13 +240,14 @@ def _crossing(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list
     return pairs, _of_pairs
 
 
-def _by_value(groups: list[Group], key: str) -> dict[str, dict[Any, Group]]:
-    """For each group without the key, those with each of its values, which must all be there."""
+def _by_value(groups: list[Group], key: str) -> dict[str, dict[str, Group]]:
+    """For each group without the key, those with each of its values, as they are written, which must all be there."""
     alike = buckets(groups, [key, *groups[0].tuned])
     named = rename([same[0] for same in alike], without=[key, *groups[0].tuned])
-    shapes = {one.label: {setting(g.runs[0], key): g for g in same} for one, same in zip(named, alike, strict=True)}
+    found = [[(setting(g.runs[0], key), g) for g in same] for same in alike]
+    shapes = {one.label: {brief(v): g for v, g in same} for one, same in zip(named, found, strict=True)}
     values = {value for shape in shapes.values() for value in shape}
-    if len(shapes) < 2 or len(values) < 2 or None in values:
+    if len(shapes) < 2 or len(values) < 2 or any(value is None for same in found for value, _ in same):
         raise ConfigError(f"crossing={key}: must be a key with two values, for two groups")
     for name, value in itertools.product(shapes, sorted(values)):
         if value not in shapes[name] or not shapes[name][value].completed:

@@ -39,3 +39,8 @@ def share(seeds: int, looks: Sequence[int]) -> float:
         return 1.0
     index = min(bisect.bisect_left(looks, seeds), len(looks) - 1)
     return (index + 1) / sum(range(1, len(looks) + 1))
+
+
+def to_look(seeds: float | None, looks: Sequence[int]) -> float | None:
+    """So many seeds, or as many more as the next look takes, if there is one."""
+    return seeds if seeds is None else next((count for count in looks if count >= seeds), seeds)

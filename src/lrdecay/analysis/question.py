@@ -1,7 +1,7 @@
 """One comparison that a claim rests on: what is asked, and what the runs answer."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,12 +11,17 @@ from lrdecay.analysis.inference import Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure
 from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
 from lrdecay.analysis.sampling import items_by_seed, sampling
+from lrdecay.analysis.working import BySeed
 
 Word = Literal["supported", "refuted", "mixed", "inconclusive"]
-BySeed = Mapping[int, float]
 Alpha = Callable[[int], float]
 """The probability of being wrong that may be spent on a comparison judged by so many seeds."""
 WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
+
+
+def measure_of(name: str) -> Measure:
+    """Of a claim: one that each run has, or `WORKING_VALUES`."""
+    return MEASURES.get(name) or WORKING
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Finding:
     @property
     def kind(self) -> Measure:
         """How its measure is written and read."""
-        return MEASURES.get(self.measure) or WORKING
+        return measure_of(self.measure)
 
 
 Answer = tuple[Word, str, float | None]
@@ -72,9 +77,10 @@ class Question:
         """
         drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if self.measure in MEASURES else None
         gain = difference(self.values, self.others, level, drawn)
-        if (MEASURES.get(self.measure) or WORKING).better == "lower":
+        if measure_of(self.measure).better == "lower":
             gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
-        answer = self._by_divergence(alpha) or self._by_sign(gain, alpha) or self._by_interval(gain, alpha)
+        answer = self._by_divergence(alpha) or self._by_what_is_missing()
+        answer = answer or self._by_sign(gain, alpha) or self._by_interval(gain, alpha)
         return Finding(self.group.name, self.baseline.name, self.measure, self.expect, self.margin, gain, *answer)
 
     def _bounds(self) -> tuple[float, float]:
@@ -94,13 +100,11 @@ class Question:
         """
         if self.measure == WORKING_VALUES:
             return None
-        lost = {
-            g.label: [run for run in g.runs if run.outcome.status == "diverged"] for g in (self.group, self.baseline)
-        }
-        for g in (self.group, self.baseline):
-            if 0 < len(lost[g.label]) < len(g.runs):
-                return "inconclusive", f"{len(lost[g.label])} of {len(g.runs)} runs of {g.name} diverged", None
-        fallen = [g for g in (self.group, self.baseline) if lost[g.label]]
+        sides = (self.group, self.baseline)
+        for g in sides:
+            if 0 < len(g.diverged) < len(g.runs):
+                return "inconclusive", f"{len(g.diverged)} of {len(g.runs)} runs of {g.name} diverged", None
+        fallen = [g for g in sides if g.diverged]
         if not fallen:
             return None
         if len(fallen) == 2:
@@ -108,8 +112,16 @@ class Question:
         (worse,) = fallen
         expected = self.expect == "worse" if worse is self.group else self.expect in ("better", "not worse")
         completed = self.others if worse is self.group else self.values
-        pairs = len(completed.keys() & {seed(run) for run in lost[worse.label]})
+        pairs = len(completed.keys() & {seed(run) for run in worse.diverged})
         return _of_signs(expected, pairs, f"all runs of {worse.name} diverged", alpha)
+
+    def _by_what_is_missing(self) -> Answer | None:
+        """Runs without a finite value are no random sample: a loss that overflowed is the worst that there is."""
+        for g, values in ((self.group, self.values), (self.baseline, self.others)):
+            lost = sum(not math.isfinite(value) for value in values.values())
+            if 0 < lost < len(values):
+                return "inconclusive", f"{lost} of {len(values)} runs of {g.name} have no {self.measure}", None
+        return None
 
     def _by_sign(self, gain: Difference, alpha: Alpha) -> Answer | None:
         """What pairs are worth whose differences are all the same, so that they have no spread to be measured by."""

@@ -50,28 +50,28 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     return named, notes
 
 
-def tune_apart(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
-    """The same with seeds that choose, and then have no part in what is said of the chosen.
-
-    Args:
-        groups: with the runs of all seeds.
-        key: what is tuned.
-        by: the seeds that choose.
+def choose(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    """What `tune` chooses by these seeds alone: groups of their runs.
 
     Raises:
         ConfigError: the key does not vary, or nothing was run with those seeds.
     """
-    chosen, notes = choose(groups, key, by)
-    others = {_identity(g): [run for run in g.runs if seed(run) not in by] for g in groups}
-    return [replace(g, runs=others[_identity(g)]) for g in chosen], notes
-
-
-def choose(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
-    """What `tune` chooses by these seeds alone: groups of their runs."""
     choosing = [replace(g, runs=[run for run in g.runs if seed(run) in by]) for g in groups]
     if not (choosing := [g for g in choosing if g.runs]):
         raise ConfigError(f"tuned over {key}: must have runs of the seeds {listed(list(map(str, by)))}")
     return tune(choosing, [key])
+
+
+def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Sequence[int]) -> list[Group]:
+    """The chosen with their runs of all seeds but these, so that what is said of them was not selected for.
+
+    Args:
+        chosen: as `choose` gives them.
+        groups: with the runs of all seeds.
+        by: the seeds that chose.
+    """
+    others = {_identity(g): [run for run in g.runs if seed(run) not in by] for g in groups}
+    return [replace(g, runs=others[_identity(g)]) for g in chosen]
 
 
 def _identity(group: Group) -> str:

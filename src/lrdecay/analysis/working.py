@@ -23,7 +23,8 @@ def working(groups: Sequence[Group], key: str, tolerance: float) -> tuple[list[G
     named = rename([same[0] for same in alike], without=[key])
     works: dict[str, Works] = {one.label: {} for one in named}
     for one, same in zip(named, alike, strict=True):
-        for run in [run for g in same for run in g.runs if run.outcome.status in ("completed", "diverged")]:
+        ended = [run for g in same for run in [*g.completed, *(r for r in g.runs if r.outcome.status == "diverged")]]
+        for run in ended:
             near = (run.outcome.final.get("test/acc") or 0.0) >= least
             value = repr(setting(run, key))
             of_seed = works[one.label].setdefault(seed(run), {})

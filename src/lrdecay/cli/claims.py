@@ -29,9 +29,10 @@ from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import relative
 from lrdecay.reports.figures import gains_figure
-from lrdecay.reports.findings import MATRIX, cost, identity, markdown, mixed, sentence
+from lrdecay.reports.findings import MATRIX, cost, markdown, mixed, sentence
 from lrdecay.reports.matrix import cells, matrix_figure, problems
 from lrdecay.reports.verdicts import merged, read_verdicts, write_verdicts
+from lrdecay.text import listed
 
 INTERRUPTED = (130, 143, -2, -15)
 
@@ -51,7 +52,7 @@ def main(conf: Path) -> None:
     )
     arguments = parser.parse_intermixed_args()
     words = [word for word in arguments.arguments if "=" in word]
-    launching = [word for word in words if key_of(word).startswith("hydra.")]
+    launching = [word for word in words if key_of(word).startswith("hydra.launcher.")]
     overrides = [word for word in words if word not in launching]
     chosen = [word for word in arguments.arguments if "=" not in word]
     if arguments.output.suffix != ".md" or arguments.output.is_dir():
@@ -128,26 +129,34 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
                 f"--seeds={seeds.start}..{seeds.stop - 1}: must begin at {claim.first_seed}, "
                 f"the first seed that judges claim {claim.name}"
             )
-        if both := [seed for seed in claim.tuned_by if seed in seeds]:
+        if len(seeds) not in claim.looks:
+            looks = listed(list(map(str, claim.looks)))
             raise ConfigError(
-                f"--seeds={seeds.start}..{seeds.stop - 1}: must be without {', '.join(map(str, both))}, "
-                f"which choose {claim.tuned_over} for claim {claim.name}"
+                f"--seeds={seeds.start}..{seeds.stop - 1}: must be as many as a look at claim {claim.name} takes, "
+                f"which is {looks}"
             )
 
 
 def check_plan(claim: Claim, conf: Path) -> None:
     """Refuses a claim on groups that none of the sweeps it reads will have, before hours of training."""
-    owners = ({} if claim.folders == [claim.own] else _owners(conf)) | {claim.own: claim}
-    records = [
-        run
-        for folder in claim.folders
-        if folder in owners
-        for run in planned(conf, owners[folder].name, owners[folder].overrides)
-    ]
+    owners = _owners_of([claim], conf)
+    of_sweeps = [owners[folder] for folder in claim.folders]
+    records = [run for owner in of_sweeps for run in planned(conf, owner.name, owner.overrides)]
     try:
         check_groups(claim, records)
     except ConfigError as error:
         raise ConfigError(f"claim {claim.name}: {error}") from error
+
+
+def _owners_of(claims: Sequence[Claim], conf: Path) -> dict[Path, Claim]:
+    """For each sweep that these claims read, a claim whose own it is."""
+    folders = {folder for claim in claims for folder in claim.folders}
+    own = {claim.own: claim for claim in claims}
+    owners = _owners(conf) | own if folders - own.keys() else own
+    for folder in folders:
+        if folder not in owners:
+            raise ConfigError(f"{folder.name}: must be the sweep of a claim, and no claim has it")
+    return owners
 
 
 @functools.cache
@@ -160,27 +169,27 @@ def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | No
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
 
     Args:
-        launching: overrides of ``hydra``, which say how the runs are launched and not which.
+        launching: overrides of the launcher, which say how the runs are launched and not which.
         seeds: in place of those of the sweeps.
     """
-    folders = dict.fromkeys(folder for claim in claims for folder in claim.folders)
-    owners = {claim.own: claim for claim in claims}
-    if folders.keys() - owners.keys():
-        owners = _owners(conf)
-    for folder in folders:
-        if folder not in owners:
-            raise ConfigError(f"{folder.name}: must be the sweep of a claim, and is that of none")
-        claim = owners[folder]
-        if not claim.tuned_by:
-            launch(claim, conf, [*claim.overrides, *_seeds(seeds), *launching])
+    owners = _owners_of(claims, conf)
+    for folder in dict.fromkeys(folder for claim in claims for folder in claim.folders):
+        owner = owners[folder]
+        if not owner.tuned_by:
+            launch(owner, conf, [*owner.overrides, *_seeds(seeds), *launching])
             continue
-        launch(claim, conf, [*claim.overrides, *launching])
-        for chosen in together(chosen_overrides(claim)):
-            launch(
-                claim,
-                conf,
-                [*chosen, *_seeds(seeds or range(claim.first_seed, claim.first_seed + claim.looks[0])), *launching],
-            )
+        launch(owner, conf, [*owner.overrides, *launching])
+        judged = seeds or _first_looks([claim for claim in claims if folder in claim.folders])
+        for chosen in together(chosen_overrides(owner)):
+            launch(owner, conf, [*chosen, *_seeds(judged), *launching])
+
+
+def _first_looks(claims: Sequence[Claim]) -> range:
+    """The seeds of the first looks at all of these claims."""
+    return range(
+        min(claim.first_seed for claim in claims),
+        max(claim.first_seed + claim.looks[0] for claim in claims if claim.looks),
+    )
 
 
 def _seeds(seeds: range | None) -> list[str]:
@@ -249,7 +258,7 @@ def write(verdicts: list[Verdict], fresh: list[Verdict], output: Path, command: 
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
     for verdict in verdicts:
-        name = identity(verdict.claim)
+        name = verdict.claim.identity
         file = folder / f"{name.replace('/', '-')}.png"
         if verdict in fresh or not file.exists():
             write_atomically(file, gains_figure(verdict.findings, f"{verdict.claim.says} {verdict.word.capitalize()}"))

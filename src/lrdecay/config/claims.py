@@ -93,6 +93,11 @@ def _check(statement: Statement, where: str) -> None:
         raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must come with tuned_over and looks")
     if statement.looks and statement.tuned_over and not statement.tuned_by:
         raise ConfigError(f"{where}.tuned_over={statement.tuned_over}: must come with tuned_by where there are looks")
+    judging = range(statement.first_seed, statement.first_seed + max(statement.looks, default=0))
+    if both := [seed for seed in statement.tuned_by if seed in judging]:
+        raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must be without {both}, which judge at its looks")
+    if statement.first_seed < 0 or (statement.first_seed != 1 and not statement.looks):
+        raise ConfigError(f"{where}.first_seed={statement.first_seed}: must be at least 0, and come with looks")
     rising = all(one < other for one, other in itertools.pairwise(statement.looks))
     if not rising or any(count < 2 for count in statement.looks):
         raise ConfigError(f"{where}.looks={statement.looks}: must be rising numbers of seeds, at least 2 each")

@@ -5,7 +5,6 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 
-from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.judgement import Verdict
 from lrdecay.analysis.power import seeds_wanted
 from lrdecay.analysis.question import Finding
@@ -16,9 +15,9 @@ MATRIX = "claims and problems"
 """The name of the figure of the matrix; no claim is called so."""
 
 MATRIX_READ = (
-    "Where a claim is inconclusive, the matrix says how many of its parts hold, and how many seeds would decide all of "
-    "it (80% power, were the differences as measured). What exactly was tested differs between problems; each section "
-    "below says how."
+    "Where a claim is inconclusive, the matrix says how many of its parts hold, and how many seeds would decide each "
+    "of the others (80% power, were the differences as measured). What exactly was tested differs between problems; "
+    "each section below says how."
 )
 
 MEANING = {
@@ -62,13 +61,8 @@ def cost(verdict: Verdict) -> str:
     return (
         f"{plural(effort.runs, 'run')} of {plural(effort.seeds, 'seed')} on {', '.join(effort.data)}, "
         f"{format_seconds(effort.seconds)} of training, {format_seconds(effort.elapsed)} from first to last "
-        f"({'; '.join(effort.devices)}), {day}"
+        f"({'; '.join(effort.devices) or 'device unknown'}), {day}"
     )
-
-
-def identity(claim: Claim) -> str:
-    """By which a verdict and its figure are found: the claim's name and, under overrides, that of its runs."""
-    return f"{claim.name}-{claim.own.name}" if claim.overrides else claim.name
 
 
 def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, str] = {}) -> str:
@@ -79,14 +73,14 @@ def markdown(verdicts: Sequence[Verdict], command: str, figures: Mapping[str, st
         command: what wrote it.
         figures: for each claim's `identity`, and for `MATRIX`, the path of its figure.
     """
-    lines = ["# Findings", "", f"Written by `{command}`.", ""]
+    lines = ["# Findings", "", f"Last added to by `{command}`.", ""]
     if len(problems(matrix := cells(verdicts))) > 1:
         lines += [*markdown_matrix(matrix), "", MATRIX_READ, ""]
         lines += [f"![Claims and problems]({figures[MATRIX]})", ""] if MATRIX in figures else []
     lines += summary(verdicts)
     for verdict in verdicts:
         lines += ["", *_section(verdict)]
-        if (name := identity(verdict.claim)) in figures:
+        if (name := verdict.claim.identity) in figures:
             lines += ["", f"![Gains with their intervals]({figures[name]})"]
     return "\n".join(lines) + "\n"
 

@@ -17,9 +17,9 @@ Cells = dict[str, dict[str, Verdict]]
 
 
 def cells(verdicts: Sequence[Verdict]) -> Cells:
-    """The verdicts as a matrix; the claims in the order of the first that is made of each."""
+    """The verdicts as a matrix, without those under overrides; the claims in the order of the first of each."""
     found: Cells = {}
-    for verdict in verdicts:
+    for verdict in [verdict for verdict in verdicts if not verdict.claim.overrides]:
         found.setdefault(verdict.claim.says, {})[", ".join(verdict.effort.data)] = verdict
     return found
 
@@ -46,13 +46,14 @@ def _cell(verdict: Verdict) -> str:
 
 def _open(verdict: Verdict) -> list[str]:
     """Of an inconclusive one: how many of its parts hold, if some do, and the seeds that it takes, or else why."""
+    open_findings = [finding for finding in verdict.findings if finding.word == "inconclusive"]
     hold = sum(word == "supported" for _, word in verdict.holds)
     parts = [f"{hold} of {len(verdict.holds)} hold"] if hold else []
     if verdict.seeds is not None:
         return [*parts, seeds_wanted(verdict.seeds)]
     return [
         *parts,
-        next((finding.why for finding in verdict.findings if finding.why), "it cannot be known how many seeds"),
+        next((finding.why for finding in open_findings if finding.why), "unknown how many seeds"),
     ]
 
 

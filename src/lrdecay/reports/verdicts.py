@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from lrdecay.analysis.claim import Statement
+from lrdecay.analysis.claim import Claim, Statement
 from lrdecay.analysis.judgement import Verdict
 from lrdecay.config.claims import claim_names, read_claim
 from lrdecay.errors import ConfigError
@@ -33,8 +35,8 @@ def read_verdicts(path: Path) -> list[Verdict]:
     try:
         return msgspec.convert(yaml.safe_load(path.read_bytes()), list[Verdict], dec_hook=_path)
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        what = mismatch(error) if isinstance(error, msgspec.ValidationError) else "it is not YAML"
-        raise ConfigError(f"{path}: must hold verdicts as they were written, or not be there: {what}") from error
+        what = mismatch(error).removeprefix(": ") if isinstance(error, msgspec.ValidationError) else "it is not YAML"
+        raise ConfigError(f"{path}: must hold verdicts as they were written, or not be there ({what})") from error
 
 
 def _path(wanted: type, value: Any) -> Path:
@@ -51,18 +53,18 @@ def merged(fresh: Sequence[Verdict], earlier: Sequence[Verdict], conf: Path) -> 
         verdicts are left out.
     """
     names = claim_names(conf)
-    changed = []
-    found = {(verdict.claim.name, *verdict.claim.overrides): verdict for verdict in fresh}
-    for verdict in earlier:
-        name, overrides = verdict.claim.name, verdict.claim.overrides
-        if (name, *overrides) in found:
-            continue
-        if name in names and _statement(read_claim(conf, name, overrides)) == _statement(verdict.claim):
-            found[name, *overrides] = verdict
-        else:
-            changed.append(name)
-    return sorted(found.values(), key=lambda v: (names.index(v.claim.name), v.claim.overrides)), changed
+    found = {verdict.claim.identity: verdict for verdict in fresh}
+    others = [verdict for verdict in earlier if verdict.claim.identity not in found]
+    unchanged = {verdict.claim.identity: verdict for verdict in others if _says_the_same(verdict.claim, conf)}
+    changed = [verdict.claim.identity for verdict in others if verdict.claim.identity not in unchanged]
+    verdicts = [*found.values(), *unchanged.values()]
+    return sorted(verdicts, key=lambda v: (names.index(v.claim.name), v.claim.identity)), changed
 
 
-def _statement(claim: Statement) -> dict[str, Any]:
-    return {field: getattr(claim, field) for field in Statement.__struct_fields__}
+def _says_the_same(claim: Claim, conf: Path) -> bool:
+    """Whether its file still has what it had."""
+    try:
+        now = read_claim(conf, claim.name, claim.overrides)
+    except (ConfigError, HydraException, OmegaConfBaseException):  # it is gone, or what its overrides name is
+        return False
+    return all(getattr(now, field) == getattr(claim, field) for field in Statement.__struct_fields__)

@@ -147,7 +147,8 @@ def difference(
     if np.ptp(differences) <= dust:
         p = 1.0 if abs(found.mean) <= dust else 0.5 ** (found.n - 1)
         return Difference(found.mean, math.nan, math.nan, found.n, p, True)
-    of_seeds, of_data, freedom = float(differences.var(ddof=1)), 0.0, float(found.n - 1)
+    alone = float(differences.var(ddof=1))  # what it would be of the seeds alone
+    of_seeds, of_data, freedom = alone, 0.0, float(found.n - 1)
     new_data = False
     if isinstance(sampling, Resampled):
         of_data, new_data = of_seeds * sampling.overlap, True
@@ -157,14 +158,15 @@ def difference(
         new_data = True
     error = math.sqrt(of_seeds / found.n + of_data)
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(found.mean) / error))
-    if isinstance(
-        sampling, OfItems
-    ):  # of few seeds, Satterthwaite's interval may come out below that of the seeds alone
+    p = _two_sided(found.mean, error, freedom)
+    if isinstance(sampling, OfItems):  # of few seeds, Satterthwaite's may come out below that of the seeds alone
         half = max(half, (found.high - found.low) / 2)
-        of_seeds_alone = math.sqrt(float(differences.var(ddof=1)) / found.n)
-        p = max(p, 2 * float(stdtr(found.n - 1, -abs(found.mean) / of_seeds_alone)))
+        p = max(p, _two_sided(found.mean, math.sqrt(alone / found.n), found.n - 1))
     return Difference(found.mean, found.mean - half, found.mean + half, found.n, p, True, new_data, of_seeds, of_data)
+
+
+def _two_sided(mean: float, error: float, freedom: float) -> float:
+    return 2 * float(stdtr(freedom, -abs(mean) / error))
 
 
 def _all_have_items(sampling: OfItems, seeds: Sequence[int]) -> bool:

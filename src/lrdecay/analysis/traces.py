@@ -10,7 +10,7 @@ from lrdecay.analysis.groups import settings_of
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed, plural
-from lrdecay.theory.law import Trace
+from lrdecay.theory.law import SAME_PEAK, Trace
 
 FREE = ("schedule.", "scale.", "optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 """Keys, or how they begin, in which runs of one law may differ; their peak rates are compared themselves."""
@@ -38,7 +38,7 @@ def of_records(records: Sequence[Record], metric: str, peak: float | None = None
     """
     whole = [run for run in records if run.outcome.status == "completed" and run.whole and run.progress.rates]
     if peak is not None:
-        whole = [run for run in whole if np.isclose(max(rate for _, rate in run.progress.rates), peak, rtol=0.01)]
+        whole = [run for run in whole if np.isclose(max(rate for _, rate in run.progress.rates), peak, rtol=SAME_PEAK)]
     if not whole:
         at = f" at the peak rate {peak:g}" if peak is not None else ""
         raise ConfigError(
@@ -97,7 +97,7 @@ def of_csv(path: Path, named: Mapping[str, str] = {}, peak: float | None = None)
     traces = [_of_table(f"{path.name}: run {name}", str(name), rows, columns) for name, rows in runs]
     if peak is None:
         return traces
-    kept = [trace for trace in traces if np.isclose(trace.rates.max(), peak, rtol=0.01)]
+    kept = [trace for trace in traces if np.isclose(trace.rates.max(), peak, rtol=SAME_PEAK)]
     if not kept:
         raise ConfigError(f"{path}: none of its {plural(len(traces), 'run')} has the peak rate {peak:g}")
     return kept

@@ -7,12 +7,11 @@ python scripts/predict.py runs.csv --columns rate=lr loss=val_loss \\
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich import get_console
 
 from lrdecay.analysis.groups import load_records
@@ -59,14 +58,16 @@ def main(conf: Path) -> None:
     paths = [Path(word) for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     fitted, shared = _fit(paths, arguments.metric, arguments.peak, dict(map(_named, arguments.columns)))
-    if fitted.law.peak and not any(key_of(word) == "optimizer.lr" for word in overrides):
+    if not any(key_of(word) == "optimizer.lr" for word in overrides):
         shared = [*shared, f"optimizer.lr={fitted.law.peak:g}"]
     predictions = [
         predict(fitted, label, rates) for label, rates in _rates(conf, shared, overrides, arguments.steps_per_epoch)
     ]
     _show(fitted, predictions, arguments.metric)
     write_atomically(output, prediction_figure(fitted, predictions))
-    write_atomically(output.with_suffix(".csv"), _csv(predictions).encode())
+    rows = [(one.label, len(one.rates), one.loss, one.low, one.high) for one in predictions]
+    table = pd.DataFrame(rows, columns=["schedule", "steps", "loss", "low", "high"])
+    write_atomically(output.with_suffix(".csv"), table.to_csv(index=False).encode())
     say(relative(output.with_suffix(".csv")))
     say(relative(output))
 
@@ -125,12 +126,3 @@ def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:
     for one in predictions:
         for warning in one.warnings:
             say(f"warning: {one.label}: {warning}")
-
-
-def _csv(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["schedule", "steps", "loss", "low", "high"])
-    for one in predictions:
-        rows.writerow([one.label, len(one.rates), one.loss, one.low, one.high])
-    return text.getvalue()

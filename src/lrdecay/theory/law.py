@@ -16,9 +16,8 @@ size for every optimizer.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -203,32 +202,38 @@ def fit(traces: Sequence[Trace]) -> Fit:
         raise ConfigError(
             f"the law: must have two runs with {FEWEST_POINTS} losses after the first {100 * EARLY:.0f}% of the longest"
         )
-    keys = [_key(trace) for trace in late]
-    summed = {key: _Summed(trace.rates / peak, trace.steps) for key, trace in zip(keys, late, strict=True)}
-    whole = _curves(range(len(late)), keys, late, summed)
+    summed = {key: _Summed(same[0].rates / peak, same[0].steps) for key, same in _alike(late).items()}
+    whole = _curves(late, summed)
     drawing = np.random.default_rng(0)
     starts = [_start(drawing, min(float(curve.losses.min()) for curve in whole)) for _ in range(STARTS)]
     best = min((_least(whole, start) for start in starts), key=lambda found: found[1])[0]
     resamples: list[np.ndarray] = []
     while len(resamples) < RESAMPLES:
-        drawn = _curves(drawing.integers(0, len(late), len(late)).tolist(), keys, late, summed)
+        drawn = _curves([late[index] for index in drawing.integers(0, len(late), len(late))], summed)
         if any(len(curve.run.drops) for curve in drawn):
             resamples.append(_least(drawn, best)[0])
-    of_last = [_evaluate(best, summed[key])[-1] / trace.losses[-1] - 1 for key, trace in zip(keys, late, strict=True)]
+    of_last = [_evaluate(best, summed[_key(trace)])[-1] / trace.losses[-1] - 1 for trace in late]
     laws = [Law(**dict(zip(PARAMETERS, map(float, found), strict=True)), peak=peak) for found in (best, *resamples)]
+    merged = [replace(same[0], losses=_mean(same)) for same in _alike(traces).values()]
     scatter = float(np.sqrt(np.mean(np.square(of_last))))
-    return Fit(laws[0], laws[1:], _merged(traces), len(traces), scatter, longest)
+    return Fit(laws[0], laws[1:], merged, len(traces), scatter, longest)
 
 
 def _key(trace: Trace) -> tuple[bytes, bytes]:
     return trace.rates.tobytes(), trace.steps.tobytes()
 
 
-def _merged(traces: Sequence[Trace]) -> list[Trace]:
+def _alike(traces: Sequence[Trace]) -> dict[tuple[bytes, bytes], list[Trace]]:
+    """Those with the same rates, measured after the same steps, together."""
     alike: dict[tuple[bytes, bytes], list[Trace]] = {}
     for trace in traces:
         alike.setdefault(_key(trace), []).append(trace)
-    return [replace(same[0], losses=np.mean([trace.losses for trace in same], axis=0)) for same in alike.values()]
+    return alike
+
+
+def _mean(same: Sequence[Trace]) -> np.ndarray:
+    losses: np.ndarray = np.mean([trace.losses for trace in same], axis=0)
+    return losses
 
 
 @dataclass(frozen=True)
@@ -247,17 +252,12 @@ def _after(trace: Trace, step: float) -> Trace:
     return replace(trace, steps=trace.steps[kept], losses=trace.losses[kept])
 
 
-def _curves(
-    drawn: Iterable[int], keys: Sequence[tuple[bytes, bytes]], traces: Sequence[Trace], summed: Mapping[Any, _Summed]
-) -> list[_Curve]:
-    losses: dict[tuple[bytes, bytes], list[np.ndarray]] = {}
-    for index in drawn:
-        losses.setdefault(keys[index], []).append(traces[index].losses)
-    return [_Curve(summed[key], np.mean(several, axis=0), float(len(several))) for key, several in losses.items()]
+def _curves(traces: Sequence[Trace], summed: Mapping[tuple[bytes, bytes], _Summed]) -> list[_Curve]:
+    return [_Curve(summed[key], _mean(same), float(len(same))) for key, same in _alike(traces).items()]
 
 
 def _check(traces: Sequence[Trace]) -> None:
-    if (different := len({_key(trace) for trace in traces})) < 2:
+    if (different := len(_alike(traces))) < 2:
         raise ConfigError(
             f"the law: must have runs of two schedules or lengths for its seven parameters, not {different}"
         )

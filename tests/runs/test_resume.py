@@ -84,6 +84,29 @@ def test_a_text_goes_on_bit_for_bit(tmp_path):
     assert read(the_run(stopped) / "record.json").plan.data.startswith("book ")
 
 
+SHAPES = {
+    "points of a file": ["schedule=table", "schedule.csv=points.csv", "schedule.between=monotone"],
+    "formula": ["schedule=table", "schedule.expression='(1 - p)**2 if p < 0.5 else 0.25'"],
+    "join": ["schedule=join", "schedule@schedule.first=rex", "schedule.first.final=0.3", "schedule.at=40%"],
+}
+
+
+@pytest.mark.parametrize("arguments", SHAPES.values(), ids=SHAPES)
+def test_a_shape_of_ones_own_goes_on_bit_for_bit(arguments, tmp_path):
+    """The points of a file are those that it had when the run began, wherever it is now."""
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "points.csv").write_text("step,lr\n0,1\n30,0.7\n100,0\n")
+    reference, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert begin(reference, *arguments).wait() == 0
+    assert begin(stopped, *arguments, prepare=StoppedAt(20)).wait() == 143
+    (stopped / "points.csv").unlink()
+    assert go_on(stopped).process.exitcode == 0
+    assert_same(the_run(stopped), the_run(reference))
+    rates = dict(read(the_run(stopped) / "record.json").progress.rates)
+    assert rates[max(rates)] < 0.3 * rates[0]
+
+
 @pytest.mark.parametrize("onednn", [True, False])
 def test_on_another_machine_dense_layers_are_computed_as_before(onednn, tmp_path):
     large = ["model.hidden=[256]", "trainer.max_epochs=1"]

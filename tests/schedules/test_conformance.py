@@ -16,6 +16,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from numpy.testing import assert_allclose
+from scipy import interpolate
 from support.oracles import ROWS, Pair, row, run
 from support.programs import ROOT
 
@@ -30,13 +31,16 @@ from lrdecay.schedules import (
     Horizon,
     InverseSqrt,
     InverseTime,
+    Join,
     MultiStep,
     Piecewise,
     Polynomial,
     Power,
     Rex,
     Schedule,
+    Spline,
     Step,
+    Table,
     Tanh,
 )
 
@@ -401,6 +405,63 @@ def _(rng):
     return Pair(run(ours, total), optax_run(make, total + 1), ours)
 
 
+@row("optax join_schedules of any two")
+def _(rng):
+    total, at, floor = rng.randint(20, 60), rng.randint(5, 15), rng.uniform(0.1, 0.9)
+    continuous = rng.choice([True, False])
+    ours = Join(first=Polynomial(final=floor), second=Cosine(), at=at, continuous=continuous)
+
+    def make(optax):
+        fall = optax.linear_schedule(1.0, floor, at)
+        return optax.join_schedules([fall, optax.cosine_decay_schedule(floor if continuous else 1.0, total - at)], [at])
+
+    return Pair(run(ours, total), optax_run(make, total + 1), ours)
+
+
+# scipy and numpy --------------------------------------------------------------------------------------------------
+
+
+def free_points(rng) -> tuple[list[list[float]], int]:
+    """Points from 0 to 1 in any order of heights, and the length of a run."""
+    inner = sorted(rng.sample(range(1, 100), rng.randint(0, 6)))
+    return [[place / 100, rng.choice([0.0, 0.5, rng.random(), 2.0])] for place in (0, *inner, 100)], rng.randint(2, 60)
+
+
+@row("scipy PchipInterpolator")
+def _(rng):
+    points, total = free_points(rng)
+    ours = Table(points=points, between="monotone")
+    theirs = interpolate.PchipInterpolator(*zip(*points, strict=True))
+    return Pair(run(ours, total), theirs(np.arange(total + 1) / total), ours)
+
+
+@row("scipy PchipInterpolator through three heights that are ratios")
+def _(rng):
+    ratios, total = [rng.choice([0.0, 1.0, rng.random()]) for _ in range(3)], rng.randint(2, 60)
+    ours = Spline(quarter=ratios[0], half=ratios[1], three_quarters=ratios[2])
+    heights = [1, ratios[0], ratios[0] * ratios[1], ratios[0] * ratios[1] * ratios[2], 0]
+    theirs = interpolate.PchipInterpolator([0, 0.25, 0.5, 0.75, 1], heights)
+    return Pair(run(ours, total), theirs(np.arange(total + 1) / total), ours)
+
+
+@row("numpy interp")
+def _(rng):
+    points, total = free_points(rng)
+    ours = Table(points=points)
+    return Pair(run(ours, total), np.interp(np.arange(total + 1) / total, *zip(*points, strict=True)), ours)
+
+
+@row("a formula as Python has it")
+def _(rng):
+    total, a, b = rng.randint(2, 60), rng.uniform(0.5, 3), rng.uniform(0.1, 0.9)
+    ours = Table(expression=f"max(0, cos(pi*p/2))**{a!r} if p <= {b!r} else 0.1*exp(-p % {a!r})")
+    theirs = [
+        max(0, math.cos(math.pi * p / 2)) ** a if p <= b else 0.1 * math.exp(-p % a)
+        for p in (step / total for step in range(total + 1))
+    ]
+    return Pair(run(ours, total), np.array(theirs), ours)
+
+
 # Keras ------------------------------------------------------------------------------------------------------------
 
 
@@ -729,9 +790,10 @@ def _(rng):
 
 @row("arXiv 2107.04197, the reflected exponential")
 def _(rng):
-    total = rng.randint(2, 60)
-    paper = [(1 - t / total) / (0.5 + 0.5 * (1 - t / total)) for t in range(total + 1)]
-    return Pair(run(Rex(), total), np.array(paper), Rex())
+    total, beta = rng.randint(2, 60), rng.choice([0.5, rng.uniform(0.01, 1)])
+    paper = [(1 - t / total) / (beta + (1 - beta) * (1 - t / total)) for t in range(total + 1)]
+    ours = Rex() if beta == 0.5 else Rex(beta=beta)
+    return Pair(run(ours, total), np.array(paper), ours)
 
 
 @row("arXiv 2408.13359: warm-up, min(η_max, β·a·n^b) of n tokens, then down to zero")

@@ -19,13 +19,16 @@ from lrdecay.schedules import (
     Horizon,
     InverseSqrt,
     InverseTime,
+    Join,
     MultiStep,
     Piecewise,
     Polynomial,
     Power,
     Rex,
     Schedule,
+    Spline,
     Step,
+    Table,
     Tanh,
 )
 from lrdecay.schedules.placement import CURVES
@@ -67,7 +70,22 @@ SHAPES = {
         "gamma": st.floats(0.9, 1),
     },
     Tanh: {"lower": st.floats(-20, -0.1), "upper": st.floats(0.1, 20)},
-    Rex: {},
+    Rex: {"beta": part},
+    Spline: {"quarter": ratio, "half": ratio, "three_quarters": ratio},
+    Table: {
+        "points": st.dictionaries(st.floats(0.001, 1), ratio, min_size=1, max_size=5).map(
+            lambda x: list(zip(sorted(x), sorted(x.values(), reverse=True), strict=True))
+        ),
+        "csv": st.none(),
+        "expression": st.none(),
+        "between": st.sampled_from(["linear", "monotone", "constant"]),
+    },
+    Join: {
+        "first": st.builds(Cosine, final=part),
+        "second": st.sampled_from([Cosine(), Step(), Constant(cooldown="20%")]),
+        "at": st.integers(40, 69).map("{}%".format),
+        "continuous": st.just(True),
+    },
 }
 PLACEMENT = {
     "warmup": st.one_of(st.just(0), st.integers(0, 20).map("{}%".format)),
@@ -79,7 +97,7 @@ PLACEMENT = {
     "final": ratio,
 }
 RISING = (Piecewise, CosineRestarts, Cyclic)
-TO_THE_FLOOR = (Polynomial, Cosine, CosineRestarts, Tanh, Rex)
+TO_THE_FLOOR = (Polynomial, Cosine, CosineRestarts, Tanh, Rex, Spline)
 
 horizons = st.builds(Horizon, st.one_of(st.integers(1, 300), st.just(10**9)), st.integers(1, 1000))
 schedules = st.one_of([st.builds(cls, **shape, **PLACEMENT) for cls, shape in SHAPES.items()])
@@ -191,6 +209,14 @@ MEANS = {
     InverseSqrt(timescale="50%"): math.sqrt(3) - 1,
     Power(peak_until="25%", exponent=-0.5): 0.75,
     Rex(): 2 - 2 * math.log(2),
+    Rex(beta=1): 1 / 2,
+    Table(points=[[0.5, 0.5], [0.8, 0]]): 0.75 * 0.5 + 0.25 * 0.3,
+    Table(points=[[0, 2], [0.5, 0]], between="constant"): 1.0,
+    Table(expression="(1 - p)**3"): 1 / 4,
+    Spline(quarter=1, half=0, three_quarters=0): 0.25 + 0.125,
+    Join(first=Polynomial(final=0.5), second=Polynomial()): 0.75 / 2 + 0.25 / 2,
+    Join(first=Polynomial(), second=Polynomial(), continuous=False): 1 / 2,
+    Join(first=Constant(), second=Constant(cooldown="50%"), at="60%"): 0.6 + 0.2 + 0.1,
     Step(every="25%", gamma=0.5): (1 + 1 / 2 + 1 / 4 + 1 / 8) / 4,
     MultiStep(milestones=["20%", "70%"], gamma=0.1): 0.2 + 0.5 * 0.1 + 0.3 * 0.01,
     Piecewise(points=[["50%", 0.5], ["100%", 0]]): 0.75 / 2 + 0.25 / 2,
@@ -244,6 +270,66 @@ REFUSED = [
     (Cyclic, "gamma", [0, 1.1]),
     (Tanh, "lower", [3, 4, -21, math.nan, 2.9999]),
     (Tanh, "upper", [21, math.nan, "x"]),
+    (Rex, "beta", [0, 1.1, "x"]),
+    (Spline, "quarter", [-0.1, 1.1, None]),
+    (Spline, "half", [-0.1, 1.1, "x"]),
+    (Spline, "three_quarters", [-0.1, 1.1, True]),
+    (
+        Table,
+        "points",
+        [
+            5,
+            [],
+            ["ab"],
+            [[0, 1, 2]],
+            [[0, -1]],
+            [[1.1, 1]],
+            [[-0.1, 1]],
+            [["50%", 1]],
+            [[0.5, 1], [0.5, 0]],
+            [[0.5, 1], [0.4, 0]],
+            [[0, math.nan]],
+            [[i / 1001, 1] for i in range(1001)],
+        ],
+    ),
+    (Table, "csv", ["nowhere.csv"]),
+    (
+        Table,
+        "expression",
+        [
+            5,
+            "",
+            "1 +",
+            "q",
+            "p.real",
+            "import os",
+            "__import__('os')",
+            "open('x')",
+            "[p]",
+            "p p",
+            "lambda: p",
+            "-p",
+            "1/p",
+            "log(p)",
+            "9**9**9**9",
+            "max(p)",
+            "sqrt(p, p, p)",
+            "max(p, p, key=p)",
+            "p if p else 1",
+            "True",
+            "1j",
+            "p < 1",
+            "p and 1",
+            "p\nimport os",
+            "(" * 300 + "p",
+            "p" * 501,
+        ],
+    ),
+    (Table, "between", ["cubic", None]),
+    (Join, "first", ["cosine", None, Cosine(momentum=[0.8, 0.9]), Cosine(weight_decay="constant")]),
+    (Join, "second", ["cosine", None]),
+    (Join, "at", [-1, 0.5, "x", None]),
+    (Join, "continuous", [1, "yes", None]),
     (Constant, "warmup", [-1, 0.1, "101%"]),
     (Constant, "warmup_from", [-0.1, 1.1, math.nan]),
     (Constant, "warmup_curve", ["x", None]),
@@ -261,8 +347,10 @@ REFUSED = [
     ("cls", "key", "value"), [(cls, key, value) for cls, key, values in REFUSED for value in values], ids=repr
 )
 def test_refuses_by_name_what_is_out_of_range(cls, key, value):
-    with pytest.raises(BadValue, match=rf"^{key}=.*(: must be|is ambiguous: write) "):
-        cls(**{key: value})
+    others = {"points": [[0, 1]]} if (cls, key) == (Table, "between") else {}
+    with pytest.raises(BadValue, match=rf"^{key}=.*(: must be|is ambiguous: write) ") as refused:
+        cls(**{key: value, **others})
+    assert "\n" not in str(refused.value)
 
 
 def test_every_parameter_of_every_schedule_is_refused_somewhere():
@@ -317,6 +405,11 @@ def test_cycles_of_one_step_fit():
         (CosineRestarts(cycles=7), "cycles=7 with length_factor=2: must be so few"),
         (CosineRestarts(cycles=10**9), "cycles=1000000000 with"),
         (CosineRestarts(cycles=12, length_factor=0.5), "cycles=12 with length_factor=0.5: must be so few"),
+        (Join(at=100), r"at=100: must be within the decay, \(0, 100\), not at step 100"),
+        (Join(at="5%", warmup="5%"), r"at=5%: must be within the decay, \(5, 100\), not at step 5"),
+        (Join(at="90%", cooldown="10%"), r"at=90%: must be within the decay, \(0, 90\), not at step 90"),
+        (Join(first=Cosine()), r"first=Cosine\(.*\): must be above 0 at its end"),
+        (Join(second=Constant(warmup=60)), r"warmup=60: 60 steps must be at most the run's 50"),
         (Cyclic(down="11ep"), "down=11ep: must be at most the 100 steps of the decay"),
         (Power(peak_until=5, warmup=10), "peak_until=5: must be at least warm-up and hold, 10 steps"),
         (Constant(warmup="50%", hold=20, cooldown="40%"), r"warmup=50% and hold=20 and cooldown=40%: 50 \+ 20 \+ 40"),
@@ -326,3 +419,53 @@ def test_cycles_of_one_step_fit():
 def test_refuses_what_does_not_fit_the_run(schedule, message):
     with pytest.raises(BadValue, match=f"^{message}"):
         schedule.factor(0, Horizon(100, 10))
+
+
+def test_either_points_or_an_expression():
+    with pytest.raises(BadValue, match=r"^expression=p: must be null where points or a csv are given"):
+        Table(points=[[0, 1]], expression="p")
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("p,factor\n0,1\n0.5,0.25\n", [[0, 1], [0.5, 0.25]]),
+        ("\ufeffstep,lr,loss\n0,0.1,3\n50,0.2,2\n100,0,1\n", [[0, 0.5], [0.5, 1], [1, 0]]),
+        ("Epoch, Rate\n1,4\n4,1\n", [[0.25, 1], [1, 0.25]]),
+        ("progress,learning_rate\n0.0,3e-4\n1.0,0.0\n", [[0, 1], [1, 0]]),
+        ("step,factor\n0,1\n", [[0, 1]]),
+    ],
+)
+def test_points_of_a_file(text, points, tmp_path):
+    (tmp_path / "points.csv").write_text(text)
+    table = Table(csv=str(tmp_path / "points.csv"))
+    assert_allclose(table.points, points)
+    assert table.factor(range(101), Horizon(100, 10))[0] == (points[0][1] if points[0][0] == 0 else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must have a column p, progress, step, epoch and a column factor, rate"),
+        ("p,factor\n", "must have a column p"),
+        ("x,y\n0,1\n", "must have a column p"),
+        ("p,factor\n0,1\n0.5\n", "line 3 must have a number for factor, not None"),
+        ("p,factor\n0,1\n0.5,nan\n", "line 3 must have a number for factor, not 'nan'"),
+        ("p,factor\n0,1\nhalf,0\n", "line 3 must have a number for p, not 'half'"),
+        ("p,factor\n0.5,1\n0.2,0\n", "its p must rise from line to line, from 0 on to 1"),
+        ("p,factor\n0,1\n1.2,0\n", "its p must rise"),
+        ("step,lr\n5,1\n5,0\n", "its step must rise from line to line, from 0 on"),
+        ("step,lr\n-1,1\n5,0\n", "its step must rise"),
+        ("step,lr\n0,-1\n5,0\n", "its lr must be at least 0"),
+        ("step,lr\n0,0\n5,0\n", "its lr must be at least 0, and above 0 somewhere"),
+        ("step,lr\n" + "".join(f"{i},1\n" for i in range(1001)), "must have at most 1000 lines, not 1001"),
+        ("p,factor\n0,\xff\n".encode("latin-1"), "must be a CSV with a line for each point"),
+        ("p,factor\n0,1\0\n", "line 2 must have a number|must be a CSV"),
+    ],
+    ids=range(15),
+)
+def test_refuses_files_without_points(text, message, tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BadValue, match=f"points.csv: ({message})"):
+        Table(csv=str(path))

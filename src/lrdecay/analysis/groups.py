@@ -21,6 +21,8 @@ from lrdecay.text import brief, shortened
 
 LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
 SYMBOLS = {"gamma": "γ"}
+FOLLOWS = {"schedule.points": "schedule.csv"}
+"""Keys that say no more than another one, where that one is given."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     """
     firsts = [g.runs[0] for g in groups]  # the others of a group differ in their seed only
     settings = [{key: value for key, value in settings_of(run).items() if key not in without} for run in firsts]
-    choices = [name for name in LABELLED_CHOICES if len({run.plan.choices.get(name) for run in firsts}) > 1]
+    choices = _choices_that_vary([run.plan.choices for run in firsts])
     keys = sorted({key for own in settings for key in own})
     # A key of the schedule distinguishes only groups with the same schedule: that "step" has γ and "cosine" has not
     # says no more than their names.
@@ -246,16 +248,30 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     return named
 
 
+def _choices_that_vary(chosen: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of groups, and of places within them (``schedule@schedule.second``) among the runs that have the place."""
+    nested = sorted({name for own in chosen for name in own if "@" in name})
+    varying = [name for name in LABELLED_CHOICES if len({own.get(name) for own in chosen}) > 1]
+    return varying + [name for name in nested if len({own[name] for own in chosen if name in own}) > 1]
+
+
 def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str | None]:
-    """The key with what it varies among: groups of the same choice, where it belongs to a choice that varies."""
-    name = key.split(".")[0]
-    return key, record.plan.choices.get(name) if name in choices else None
+    """The key with what it varies among: groups of the same choice, where it belongs to choices that vary.
+
+    A choice is that of a group, ``schedule``, or of a place within one, ``schedule@schedule.second``.
+    """
+    of = [record.plan.choices.get(n, "?") for n in choices if f"{key}.".startswith(f"{n.split('@')[-1]}.")]
+    return key, " ".join(of) or None
 
 
 def _label(differs: Mapping[str, Any]) -> str:
     # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
     chosen = [brief(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
-    keys = [f"{_short(key)}={brief(value)}" for key, value in differs.items() if key not in LABELLED_CHOICES]
+    keys = [
+        f"{_short(key)}={brief(value)}"
+        for key, value in differs.items()
+        if key not in LABELLED_CHOICES and differs.get(FOLLOWS.get(key, "")) is None and value != "?"
+    ]
     return " ".join([*dict.fromkeys(chosen), *keys])
 
 

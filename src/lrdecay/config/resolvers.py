@@ -10,7 +10,9 @@ from omegaconf.resolvers import oc
 
 from lrdecay import machine
 from lrdecay.config import hydra_internals
+from lrdecay.errors import within
 from lrdecay.metrics import METRICS
+from lrdecay.schedules.free import read_points
 
 
 def better(metric: str) -> str:
@@ -42,6 +44,16 @@ def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
+def points_of(path: str | None) -> list[list[float]] | None:
+    """``${points_of:file}``: the points of a table, which so are part of the run's configuration; none without a file.
+
+    Raises:
+        ConfigError: the file is not one of points.
+    """
+    with within("schedule"):
+        return None if path is None else read_points(path)
+
+
 SINGLE = ("None", "32", "32-true")
 """Values of ``trainer.precision`` that are float32."""
 
@@ -70,3 +82,4 @@ def register_resolvers() -> None:
     register("faster_dense", faster_dense)
     register("oc.env", env)
     register("better", better)
+    register("points_of", points_of)

@@ -70,6 +70,7 @@ def _sets_a_value(override: Override, all_of_them: Iterable[Override], config: D
     key = override.get_key_element()
     if (
         override.type is not OverrideType.CHANGE
+        or "@" in key  # a choice for some place, such as schedule@schedule.first
         or key in config.hydra.runtime.choices
         or isinstance(override.value(), list | dict)
     ):

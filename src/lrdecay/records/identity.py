@@ -54,6 +54,9 @@ LIGHTNING_DEFAULTS = {
     "trainer.reload_dataloaders_every_n_epochs": 0,
 }
 
+# Keys that came later, with the values that mean what runs without the key did.
+SINCE_ADDED = {"process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5}
+
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; lists stay as they are."""
@@ -94,10 +97,8 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
 
 
 def _is_default(key: str, value: Any) -> bool:
-    if key == "process.dense":  # runs that are older than the key are torch's
-        return bool(value == "torch")
-    if key == "optimizer.groups":
-        return value is None
+    if key in SINCE_ADDED:
+        return bool(value == SINCE_ADDED[key])
     # check_val_every_n_epoch is the one whose null means something else.
     null = value is None and key != "trainer.check_val_every_n_epoch"
     return key.startswith("trainer.") and (null or value == LIGHTNING_DEFAULTS.get(key, ...))

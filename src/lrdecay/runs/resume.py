@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -114,9 +115,10 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
         raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
     # What computes dense layers stays what it was, also on another machine.
     process = record.plan.composed.get("process") or {}
-    values = record.plan.composed | (
+    values: dict[str, Any] = record.plan.composed | (
         {"process": process | {"dense": record.plan.dense}} if isinstance(process, dict) else {}
     )
+    values = _with_its_points(values, record.plan.config)
     if conf is not None:
         require_trusted(record, conf)
         values = values | {"data": without_downloads(values.get("data"), conf)}
@@ -124,6 +126,13 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
         return OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{record.directory}: not a whole configuration") from error
+
+
+def _with_its_points(composed: Any, resolved: Any) -> Any:
+    """The composed values with the points of tables that the run had, whatever their files have now."""
+    if isinstance(composed, Mapping) and isinstance(resolved, Mapping):
+        return {key: _with_its_points(value, resolved.get(key)) for key, value in composed.items()}
+    return resolved if isinstance(composed, str) and composed.startswith("${points_of:") else composed
 
 
 def decides_the_end(key: str) -> bool:

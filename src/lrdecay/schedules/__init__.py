@@ -9,7 +9,9 @@ To add one: a frozen dataclass with a ``shape`` method, a file in ``conf/schedul
 from lrdecay.schedules.curves import RateCurve
 from lrdecay.schedules.cycles import CosineRestarts, Cyclic
 from lrdecay.schedules.durations import Duration
+from lrdecay.schedules.free import Spline, Table
 from lrdecay.schedules.horizon import Horizon
+from lrdecay.schedules.joins import Join
 from lrdecay.schedules.placement import Schedule
 from lrdecay.schedules.scales import Greedy, Plateau, Scale
 from lrdecay.schedules.smooth import Cosine, Exponential, InverseSqrt, InverseTime, Polynomial, Power, Rex, Tanh
@@ -27,6 +29,7 @@ __all__ = [
     "Horizon",
     "InverseSqrt",
     "InverseTime",
+    "Join",
     "MultiStep",
     "Piecewise",
     "Plateau",
@@ -36,6 +39,8 @@ __all__ = [
     "Rex",
     "Scale",
     "Schedule",
+    "Spline",
     "Step",
+    "Table",
     "Tanh",
 ]

@@ -219,15 +219,24 @@ class Tanh(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Rex(Schedule):
-    """Reflected exponential: shape = (1 − p)/(1 − p/2), p = u/D, arXiv 2107.04197.
+    """Reflected exponential: shape = (1 − p)/(β + (1 − β)(1 − p)), p = u/D, arXiv 2107.04197.
 
     >>> Rex().factor([0, 50, 100], Horizon(total_steps=100, steps_per_epoch=10)).round(4).tolist()
     [1.0, 0.6667, 0.0]
+
+    Args:
+        beta: β, in (0, 1]; ½ in the paper, 1 is linear, and the smaller it is, the longer the rate stays high.
     """
+
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_number("beta", at_least=0, at_most=1, above=True)
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         p = _progress(u, decay_steps)
-        return (1 - p) / (1 - p / 2)
+        return (1 - p) / (1 - (1 - self.beta) * p)
 
 
 def _power(base: Array, exponent: float) -> Array:

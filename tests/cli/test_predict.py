@@ -1,6 +1,9 @@
 """``scripts/predict.py`` as it is used: two short sweeps, a law, a longer run."""
 
 import csv
+import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -53,6 +56,29 @@ def test_a_table_of_anybodys(tmp_path):
     assert float(row["loss"]) == pytest.approx(truth, abs=0.02)
 
 
+def test_the_best_schedule_is_one_to_train_with(short_runs):
+    words = ["outputs/sweeps/short", "--optimize", "schedule=cosine,linear,step", "schedule.warmup=10%"]
+    done = run_apart("scripts/predict.py", *words, "--output", "outputs/it.png", cwd=short_runs)
+    assert done.returncode == 0, done.stderr
+    rows = {
+        row["schedule"]: float(row["loss"])
+        for row in csv.DictReader((short_runs / "outputs/it.csv").read_text().splitlines())
+    }
+    assert list(rows) == ["cosine", "linear", "step", "best"]
+    assert rows["best"] <= min(rows.values()) + 1e-4
+    (command,) = re.findall("^to train with the best: python train.py (.*)$", done.stdout, re.MULTILINE)
+    trained = run_apart("train.py", *shlex.split(command), "trainer.max_epochs=1", "seed=7", cwd=short_runs)
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (short_runs / "outputs/runs").iterdir()
+    config = json.loads((run / "record.json").read_text())["config"]
+    points = [
+        [float(value) for value in line.split(",")]
+        for line in (short_runs / "outputs/it_best.csv").read_text().split()[1:]
+    ]
+    assert config["schedule"]["points"] == points
+    assert (config["schedule"]["warmup"], config["optimizer"]["lr"]) == ("10%", 0.05)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -67,6 +93,11 @@ def test_a_table_of_anybodys(tmp_path):
         ),
         (["a.csv", "b.csv"], "error: a.csv: must be the only path; one CSV may hold several runs"),
         (["outputs/sweeps/short", "schedule=nonsense"], "error: schedule=nonsense: must be one of"),
+        (["outputs/sweeps/short", "--rates", "lr.csv"], "error: --rates lr.csv: must come with a CSV of losses"),
+        (
+            ["outputs/sweeps/short", "--optimize", "trainer.max_epochs=10,20"],
+            "error: --optimize: must have one run to find a schedule for, not max_epochs=10, max_epochs=20",
+        ),
     ],
 )
 def test_bad_input_is_one_line(short_runs, words, message):

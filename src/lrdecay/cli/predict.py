@@ -4,21 +4,27 @@ python scripts/predict.py outputs/sweeps/NAME schedule=cosine,linear,wsd trainer
 python scripts/predict.py outputs/sweeps/NAME --peak 0.1 --metric train/loss schedule=rex
 python scripts/predict.py runs.csv --columns rate=lr loss=val_loss \\
     --steps-per-epoch 1000 schedule=wsd optimizer.lr=1e-3 trainer.max_epochs=50
+python scripts/predict.py loss.csv --rates lr.csv    # charts that TensorBoard or Weights & Biases exported
+python scripts/predict.py outputs/sweeps/NAME --optimize schedule=cosine,wsd trainer.max_epochs=200
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from omegaconf import DictConfig
 from rich import get_console
 
+from lrdecay.analysis.exports import COLUMNS, of_csv
 from lrdecay.analysis.groups import load_records
-from lrdecay.analysis.traces import COLUMNS, of_csv, of_records
+from lrdecay.analysis.traces import of_records
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
-from lrdecay.config.preview import MOST_STEPS, rate_curve
+from lrdecay.config.preview import MOST_STEPS, best_points, rate_curve
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
@@ -30,7 +36,8 @@ from lrdecay.reports.prediction import (
     prediction_figure,
     predictions_table,
 )
-from lrdecay.text import plural
+from lrdecay.schedules import Schedule
+from lrdecay.text import listed, plural
 from lrdecay.theory.law import Fit, fit
 
 OF_ONE_RUN = ("schedule", "scale", "seed", "name", "optimizer.lr", "output_dir")
@@ -49,6 +56,10 @@ def main(conf: Path) -> None:
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="WHAT=NAME", help="columns of a CSV: step, rate, loss, run"
     )
+    parser.add_argument("--rates", type=Path, metavar="CSV", help="the rates, where the CSV has the losses alone")
+    parser.add_argument(
+        "--optimize", action="store_true", help="also find the schedule with the lowest loss, as a table to train with"
+    )
     parser.add_argument("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/prediction.png"), help="the figure; a CSV beside it"
@@ -57,17 +68,26 @@ def main(conf: Path) -> None:
     output = figure_path(arguments.output)
     paths = [Path(word) for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
-    fitted, shared = _fit(paths, arguments.metric, arguments.peak, dict(map(_named, arguments.columns)))
+    fitted, shared = _fit(paths, arguments)
     if not any(key_of(word) == "optimizer.lr" for word in overrides):
         shared = [*shared, f"optimizer.lr={fitted.law.peak:g}"]
-    predictions = [
-        predict(fitted, label, rates) for label, rates in _rates(conf, shared, overrides, arguments.steps_per_epoch)
-    ]
+    configs = compose_all(conf, [*shared, *overrides]) if overrides else []
+    best = output.with_name(f"{output.stem}_best.csv")
+    if arguments.optimize:
+        words, config = _of_a_table(conf, [*shared, *overrides])
+        points = best_points(fitted.law, config, arguments.steps_per_epoch)
+        write_atomically(best, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
+        config.schedule.points = points
+        configs.append(("best", config))
+    rates = [(label, _rates(label, config, arguments.steps_per_epoch)) for label, config in configs]
+    predictions = [predict(fitted, label, every) for label, every in rates]
     _show(fitted, predictions, arguments.metric)
     write_atomically(output, prediction_figure(fitted, predictions))
     rows = [(one.label, len(one.rates), one.loss, one.low, one.high) for one in predictions]
     table = pd.DataFrame(rows, columns=["schedule", "steps", "loss", "low", "high"])
     write_atomically(output.with_suffix(".csv"), table.to_csv(index=False).encode())
+    if arguments.optimize:
+        say(f"to train with the best: python train.py {shlex.join([*words, f'schedule.csv={relative(best)}'])}")
     say(relative(output.with_suffix(".csv")))
     say(relative(output))
 
@@ -79,38 +99,48 @@ def _named(word: str) -> tuple[str, str]:
     return what, name
 
 
-def _fit(paths: Sequence[Path], metric: str, peak: float | None, columns: dict[str, str]) -> tuple[Fit, list[str]]:
+def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, list[str]]:
     """The law of these runs, and the overrides that they share."""
+    columns = dict(map(_named, arguments.columns))
     tables = [path for path in paths if path.suffix == ".csv"]
+    if tables and len(paths) > 1:
+        raise ConfigError(
+            f"{tables[0]}: must be the only path; one CSV may hold several runs, told apart by a column run, and "
+            "--rates names another with their rates"
+        )
     if tables:
-        if len(paths) > 1:
-            raise ConfigError(
-                f"{tables[0]}: must be the only path; one CSV may hold several runs, told apart by a column run"
-            )
-        return fit(of_csv(tables[0], columns, peak)), []
+        return fit(of_csv(tables[0], columns, arguments.peak, arguments.rates)), []
+    if arguments.rates:
+        raise ConfigError(f"--rates {arguments.rates}: must come with a CSV of losses; records have their rates")
     for path in paths:
         if not path.is_dir():
             raise ConfigError(f"{path}: must be a folder of runs, or a file that ends in .csv")
     records, problems = load_records(paths)
     if problems:
         raise ConfigError(problems[0])
-    return fit(of_records(records, metric, peak)), _shared(records)
+    return fit(of_records(records, arguments.metric, arguments.peak)), _shared(records)
 
 
 def _shared(records: Sequence[Record]) -> list[str]:
     return [word for word in records[0].plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
 
 
-def _rates(
-    conf: Path, shared: Sequence[str], overrides: Sequence[str], steps_per_epoch: int | None
-) -> Iterator[tuple[str, np.ndarray]]:
-    if not overrides:
-        return
-    for label, config in compose_all(conf, [*shared, *overrides]):
-        curve = rate_curve(label, config, steps_per_epoch)
-        if curve.horizon.total_steps > MOST_STEPS:
-            raise ConfigError(f"{label}: must have at most {MOST_STEPS:,} steps, not {curve.horizon.total_steps:,}")
-        yield label, curve.rates
+def _of_a_table(conf: Path, words: Sequence[str]) -> tuple[list[str], DictConfig]:
+    """The configuration under these overrides with a table for a schedule, placed in the run as they say."""
+    placement = {f"schedule.{field.name}" for field in fields(Schedule)}
+    kept = [word for word in words if not key_of(word).startswith("schedule") or key_of(word) in placement]
+    configs = compose_all(conf, [*kept, "schedule=table"])
+    if len(configs) > 1:
+        several = listed([label for label, _ in configs])
+        raise ConfigError(f"--optimize: must have one run to find a schedule for, not {several}")
+    return [*kept, "schedule=table"], configs[0][1]
+
+
+def _rates(label: str, config: DictConfig, steps_per_epoch: int | None) -> np.ndarray:
+    curve = rate_curve(label, config, steps_per_epoch)
+    if curve.horizon.total_steps > MOST_STEPS:
+        raise ConfigError(f"{label}: must have at most {MOST_STEPS:,} steps, not {curve.horizon.total_steps:,}")
+    return curve.rates
 
 
 def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:

@@ -1,6 +1,6 @@
 """Learning rates over a run, before it is trained: from a configuration, without data and without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from omegaconf import DictConfig
@@ -8,8 +8,10 @@ from omegaconf import DictConfig
 from lrdecay.config.build import build
 from lrdecay.config.horizon import horizon
 from lrdecay.errors import BadValue, ConfigError, within
-from lrdecay.schedules import Horizon, RateCurve, Schedule
+from lrdecay.schedules import Horizon, RateCurve, Schedule, Table
+from lrdecay.theory.best import KNOTS, best_heights, middles
 from lrdecay.theory.bound import bound, bounds_over_time
+from lrdecay.theory.law import Law
 
 MOST_STEPS = 1_000_000  # of a longer run as many are evaluated, evenly spread
 
@@ -55,6 +57,34 @@ def bounded_curve(curve: RateCurve, config: DictConfig, steps_per_epoch: int | N
     longer_peak = of_longer.best_base * float(longer.rates.max())
     values = np.array([after.at(whole.best_base) for after in over_time])
     return BoundedCurve(curve, peak, whole.best, curve.steps[counts - 1] + 1, values, longer_peak / peak)
+
+
+def best_points(law: Law, config: DictConfig, steps_per_epoch: int | None = None) -> list[list[float]]:
+    """The points of the table with which a run ends, by the law, at the lowest loss of all tables that never rise.
+
+    Args:
+        law: predicts losses.
+        config: of the run, with a table for its schedule; warm-up, hold and cool-down are as there.
+        steps_per_epoch: see `lrdecay.config.horizon.horizon`.
+
+    Raises:
+        ConfigError: see `rate_curve`.
+    """
+    run = horizon(config, steps_per_epoch)
+    table = build(config).schedule
+    assert isinstance(table, Table), "the caller's configuration"
+    steps = middles(run.total_steps)
+    places = np.linspace(0, 1, KNOTS + 1).round(6).tolist()
+
+    def points(heights: np.ndarray) -> list[list[float]]:
+        return [[place, height] for place, height in zip(places, heights.tolist(), strict=True)]
+
+    def rates(heights: np.ndarray) -> np.ndarray:
+        every: np.ndarray = config.optimizer.lr * replace(table, points=points(heights)).factor(steps, run)
+        return every
+
+    with within("schedule"):
+        return points(best_heights(law, rates, run.total_steps).round(4))
 
 
 def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = None, times: int = 1) -> RateCurve:

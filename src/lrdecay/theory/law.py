@@ -75,7 +75,22 @@ class Law:
 
     def losses(self, rates: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """The losses after so many steps of a run with these rates."""
-        return _evaluate(np.array([getattr(self, name) for name in PARAMETERS]), _Summed(rates / self.peak, steps))
+        return _evaluate(self._parameters, _Summed(rates / self.peak, steps))
+
+    def end_of_parts(self, rates: np.ndarray, each: float) -> float:
+        """The loss at the end of a run of equal parts with these rates in their middles.
+
+        Without taking drops together, it is a smooth function of the rates.
+
+        Args:
+            each: steps of a part.
+        """
+        run = _Summed(rates / self.peak, np.array([len(rates)]), each, pieces=len(rates))
+        return float(_evaluate(self._parameters, run)[0])
+
+    @property
+    def _parameters(self) -> np.ndarray:
+        return np.array([getattr(self, name) for name in PARAMETERS])
 
 
 PARAMETERS = tuple(field.name for field in fields(Law) if field.name != "peak")
@@ -96,27 +111,27 @@ class _Summed:
         rates: η_k.
     """
 
-    def __init__(self, rates: np.ndarray, steps: np.ndarray) -> None:
-        sums = np.concatenate([[0.0], np.cumsum(rates)])
+    def __init__(self, rates: np.ndarray, steps: np.ndarray, each: float = 1.0, pieces: int = PIECES) -> None:
+        sums = each * np.concatenate([[0.0], np.cumsum(rates)])
         self.all = sums[steps]
         changes = -np.diff(rates, prepend=rates[:1])
         changes[: int(np.argmax(rates >= rates.max() * (1 - 1e-9))) + 1] = 0.0
         where = np.flatnonzero(changes)
-        pieces = _pieces(changes[where], where / len(rates))
+        numbers = _pieces(changes[where], where / len(rates), pieces)
         weights = np.abs(changes[where])
-        totals = np.bincount(pieces, weights) if len(where) else np.zeros(0)
-        middle = np.bincount(pieces, weights * sums[where]) / totals if len(where) else totals
-        self.rates = np.bincount(pieces, weights * rates[where]) / totals if len(where) else totals
-        self.drops = np.bincount(pieces, changes[where]) if len(where) else totals
+        totals = np.bincount(numbers, weights) if len(where) else np.zeros(0)
+        middle = np.bincount(numbers, weights * sums[where]) / totals if len(where) else totals
+        self.rates = np.bincount(numbers, weights * rates[where]) / totals if len(where) else totals
+        self.drops = np.bincount(numbers, changes[where]) if len(where) else totals
         self.since = np.maximum(self.all[:, None] - middle, 0.0)
 
 
-def _pieces(changes: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _pieces(changes: np.ndarray, times: np.ndarray, most: int) -> np.ndarray:
     """For each change of a rate, the number of its piece, which is of one sign, and small in size and in time."""
-    if len(changes) <= PIECES:
+    if len(changes) <= most:
         return np.arange(len(changes))
     size = np.cumsum(np.abs(changes)) / np.abs(changes).sum()
-    parts = np.stack([np.sign(changes), np.floor(size * PIECES / 2), np.floor(times * PIECES / 2)])
+    parts = np.stack([np.sign(changes), np.floor(size * most / 2), np.floor(times * most / 2)])
     numbers: np.ndarray = np.concatenate([[0], np.cumsum(np.any(np.diff(parts, axis=1) != 0, axis=0))])
     return numbers
 

@@ -65,6 +65,10 @@ def _metrics() -> dict[str, Metric]:
 
 METRICS = _metrics()
 """By name."""
+METRICS_FILE = "metrics.csv"
+"""In a run's folder: what was logged, under Lightning's name for it."""
+GRADIENT_NORM = "grad_norm"
+"""Logged beside the metrics, where it is asked for."""
 MONITORED = ("val/acc", "val/loss")
 """Metrics by which a measurement can be the best of its run."""
 FOLLOWED = ("val/loss", "val/acc", "train/loss", "train/acc")

@@ -20,6 +20,7 @@ WITHOUT_EFFECT = (
     "logger",
     "metric",
     "callbacks.checkpoints",
+    "callbacks.gradient_norm",
     "callbacks.progress",
     "data._target_",
     "data.root",

@@ -13,8 +13,8 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
+from lrdecay.metrics import METRICS_FILE
 
-METRICS_FILE = ExperimentWriter.NAME_METRICS_FILE
 EVENT_FILES = "events.out.tfevents.*"
 
 

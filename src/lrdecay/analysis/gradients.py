@@ -1,0 +1,52 @@
+"""The gradient norms that runs logged."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lrdecay.analysis.groups import settings_of
+from lrdecay.errors import ConfigError
+from lrdecay.metrics import GRADIENT_NORM, METRICS_FILE
+from lrdecay.records.record import Record
+from lrdecay.text import listed
+
+FEWEST = 10
+"""Norms of a run, to tell how they change over it."""
+
+
+def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """The steps at which the norm of the gradient was logged, and its root mean square over the runs there.
+
+    Args:
+        records: runs that differ in their seed only.
+
+    Raises:
+        ConfigError: a run was cut short, or logged none; or they are not alike.
+    """
+    settings = [settings_of(run) for run in records]
+    if keys := sorted({key for own in settings for key in own if own.get(key) != settings[0].get(key)}):
+        raise ConfigError(f"the runs: must be alike but for their seeds, and not differ in {listed(keys)}")
+    found = [_norms(run) for run in records]
+    steps = found[0].index.to_numpy()
+    if any(not np.array_equal(other.index, steps) for other in found):
+        raise ConfigError("the runs: must have logged the norm at the same steps (callbacks.gradient_norm.every)")
+    return steps, np.sqrt(np.mean([norms.to_numpy() ** 2 for norms in found], axis=0))
+
+
+def _norms(run: Record) -> pd.Series:
+    if run.outcome.status != "completed" or not run.whole:
+        raise ConfigError(f"{run.directory}: must have completed as planned, but {run.outcome.status}")
+    try:
+        table = pd.read_csv(run.directory / METRICS_FILE)
+        norms: pd.Series = table.set_index("step")[GRADIENT_NORM].dropna().astype(float)
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"{run.directory}: has no {GRADIENT_NORM} in its {METRICS_FILE}; callbacks=gradient_norm logs it"
+        ) from error
+    if len(norms) < FEWEST:
+        raise ConfigError(
+            f"{run.directory}: must have logged {FEWEST} gradient norms, not {len(norms)}; "
+            "callbacks.gradient_norm.every says how often"
+        )
+    return norms

@@ -1,0 +1,83 @@
+"""Refines a schedule by the gradient norms of runs that were trained with it (arXiv 2310.07831).
+
+python train.py schedule=cosine optimizer=momentum callbacks=gradient_norm
+python scripts/refine.py outputs/runs/NAME
+python scripts/refine.py outputs/sweeps/NAME --smoothing 0.2 --output outputs/mine.png
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich import get_console
+
+from lrdecay.analysis.gradients import gradient_norms
+from lrdecay.analysis.groups import load_records
+from lrdecay.config.overrides import key_of
+from lrdecay.errors import ConfigError, within
+from lrdecay.files import write_atomically
+from lrdecay.records.record import Record
+from lrdecay.reports.console import figure_path, relative, say
+from lrdecay.reports.preview import table
+from lrdecay.reports.refinement import refinement_figure
+from lrdecay.schedules import Horizon, RateCurve, Table
+from lrdecay.text import plural
+from lrdecay.theory.refinement import refined, smoothed
+
+OF_ONE_RUN = ("schedule", "seed", "name", "output_dir", "callbacks")
+"""Overrides, or how they begin, that the refined run does not take from those that it is refined from."""
+
+LATE = 0.5
+"""The fraction of the run after which a peak of the refined rate is no warm-up."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs that differ in their seed only")
+    parser.add_argument(
+        "--smoothing", type=float, default=0.1, help="width of the median filter, a fraction of the run [%(default)s]"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs/refined.png"), help="the figure; the schedule as a CSV beside it"
+    )
+    arguments = parser.parse_args()
+    output = figure_path(arguments.output)
+    records, problems = load_records(arguments.paths)
+    if problems or not records:
+        raise ConfigError(problems[0] if problems else f"{arguments.paths[0]}: has no runs")
+    steps, norms = gradient_norms(records)
+    with within("refinement"):
+        heights = refined(norms, arguments.smoothing)
+    before = _curve(records[0])
+    places = np.append(steps / before.horizon.total_steps, 1.0)
+    points = np.stack([places, heights], axis=1).tolist()
+    factors = Table(points=points).factor(before.steps, before.horizon)
+    after = RateCurve("refined", before.horizon, before.steps, before.rates.max() * factors)
+    file = output.with_suffix(".csv")
+    write_atomically(file, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
+    write_atomically(output, refinement_figure(before, after, steps, norms, smoothed(norms, arguments.smoothing)))
+    late = float(places[heights.argmax()])
+    if late > LATE:
+        say(
+            f"warning: the refined rate is highest at {100 * late:.0f}% of the run, where the norms have fallen to "
+            f"{100 * norms.min() / norms.max():.2g}% of their highest; a network that comes to fit its training data "
+            "is not what the theory describes"
+        )
+    say(f"refined by {plural(len(norms), 'gradient norm')} of {plural(len(records), 'run')}")
+    get_console().print(table([before, after], 100))
+    kept = [word for word in records[0].plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
+    say(f"to train with it: python train.py {shlex.join([*kept, 'schedule=table', f'schedule.csv={relative(file)}'])}")
+    say(relative(output))
+
+
+def _curve(record: Record) -> RateCurve:
+    """The rates that the run had."""
+    plan = record.plan
+    assert plan.total_steps is not None
+    assert plan.steps_per_epoch is not None
+    steps, sampled = map(np.array, zip(*record.progress.rates, strict=True))
+    every = np.arange(plan.total_steps)
+    rates = np.interp(every, steps, sampled)
+    return RateCurve(str(plan.choices.get("schedule")), Horizon(plan.total_steps, plan.steps_per_epoch), every, rates)

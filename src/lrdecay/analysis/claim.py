@@ -8,6 +8,8 @@ import msgspec
 Expectation = Literal["better", "worse", "not worse", "same"]
 WORKING_VALUES = "working values"
 """The measure of a claim with ``range_over``."""
+RANK_CORRELATION = "rank correlation"
+"""The measure of a claim with ``bound_orders``."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +42,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             `tolerance` of the best mean of all groups.
         crossing: a key for whose values different groups are said to be best, instead of parts. The claim is supported
             if of two that validate best each is better than the other where it is best.
+        bound_orders: a measure, instead of parts, in which all groups are said to come in the order of their bounds of
+            convex theory. The claim is supported if, of single seeds, the rank correlation is above 0 in the mean.
         sweeps: names of the sweeps whose runs count; by default the one of its own file.
         looks: numbers of seeds at which it is judged, see `lrdecay.analysis.looks`; none for a single look.
         first_seed: of those that judge at its looks; they are the first so many from it on.
@@ -56,6 +60,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     range_over: str | None = None
     tolerance: float = 0.0
     crossing: str | None = None
+    bound_orders: str | None = None
     sweeps: list[str] = []
     looks: list[int] = []
     first_seed: int = 1

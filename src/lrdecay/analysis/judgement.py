@@ -10,6 +10,7 @@ from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL
 from lrdecay.analysis.looks import look, share, to_look
+from lrdecay.analysis.ordering import ordering
 from lrdecay.analysis.question import Finding, Question, Word
 from lrdecay.analysis.tuning import choose, monitored, tune, validates, with_other_seeds
 from lrdecay.analysis.working import Works, counts, uneven, working
@@ -84,7 +85,10 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     counted = {seed(run) for g in groups for run in g.runs}
     notes += [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
     units: Units = []
-    if claim.crossing:
+    if claim.bound_orders:
+        questions, units = [ordering(groups, claim.bound_orders, notes)], [[0]]
+        rule: Rule = partial(_of_parts, units=units)
+    elif claim.crossing:
         questions, rule = _crossing(claim, groups, choosing if claim.tuned_by else groups, notes)
     else:
         questions, units = _parts(claim, groups, notes)

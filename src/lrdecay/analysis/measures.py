@@ -21,14 +21,14 @@ class Measure:
     Attributes:
         aspect: what it is about, in a word or two.
         better: which values are.
-        unit: how it is written: an accuracy in percent, a loss, or epochs.
+        unit: how it is written: an accuracy in percent, a loss, epochs and the like.
         meaning: in words.
         of: computes it from a record and the baseline's `Targets`; NaN where it is not known.
     """
 
     aspect: str
     better: Direction
-    unit: Unit | Literal["epochs", "values"]
+    unit: Unit | Literal["epochs", "values", "correlation"]
     meaning: str
     of: Callable[[Record, Targets], float]
 
@@ -53,7 +53,7 @@ class Measure:
         return " points" if self.unit == "accuracy" else ""
 
     def _number(self, value: float, sign: str) -> str:
-        factor, digits = {"accuracy": (100, 2), "loss": (1, 4)}.get(self.unit, (1, 1))
+        factor, digits = {"accuracy": (100, 2), "loss": (1, 4), "correlation": (1, 2)}.get(self.unit, (1, 1))
         return f"{round(factor * value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")  # no negative zero
 
     def gain(self, difference: float) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lrdecay.analysis.claim import WORKING_VALUES, Expectation
+from lrdecay.analysis.claim import RANK_CORRELATION, WORKING_VALUES, Expectation
 from lrdecay.analysis.groups import Group, seed
 from lrdecay.analysis.inference import Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure
@@ -16,12 +16,16 @@ from lrdecay.analysis.working import BySeed
 Word = Literal["supported", "refuted", "mixed", "inconclusive"]
 Alpha = Callable[[int], float]
 """The probability of being wrong that may be spent on a comparison judged by so many seeds."""
-WORKING = Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan)
+OF_GROUPS = {
+    WORKING_VALUES: Measure("range", "higher", "values", "values that work", lambda run, targets: math.nan),
+    RANK_CORRELATION: Measure("order", "higher", "correlation", "Spearman's ρ", lambda run, targets: math.nan),
+}
+"""Measures that no single run has."""
 
 
 def measure_of(name: str) -> Measure:
-    """Of a claim: one that each run has, or `WORKING_VALUES`."""
-    return MEASURES.get(name) or WORKING
+    """Of a claim: one that each run has, or that groups have."""
+    return MEASURES.get(name) or OF_GROUPS[name]
 
 
 @dataclass(frozen=True)

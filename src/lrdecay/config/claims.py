@@ -87,8 +87,11 @@ def _check(statement: Statement, where: str) -> None:
                 raise ConfigError(f"{where}.parts.measures={measure}: must be one of {', '.join(measures)}")
         if part.margin < 0 or (part.expect in ("not worse", "same")) != (part.margin > 0):
             raise ConfigError(f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, else 0")
-    if (statement.baseline is None) == bool(statement.parts) or bool(statement.parts) == bool(statement.crossing):
-        raise ConfigError(f"{where}: must have parts and their baseline, or crossing")
+    kinds = [bool(statement.parts), bool(statement.crossing), bool(statement.bound_orders)]
+    if (statement.baseline is None) == bool(statement.parts) or sum(kinds) != 1:
+        raise ConfigError(f"{where}: must have parts and their baseline, or crossing, or bound_orders")
+    if statement.bound_orders and statement.bound_orders not in MEASURES:
+        raise ConfigError(f"{where}.bound_orders={statement.bound_orders}: must be one of {', '.join(MEASURES)}")
     if statement.tuned_by and not (statement.tuned_over and statement.looks):
         raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must come with tuned_over and looks")
     if statement.looks and statement.tuned_over and not statement.tuned_by:
@@ -101,5 +104,5 @@ def _check(statement: Statement, where: str) -> None:
     rising = all(one < other for one, other in itertools.pairwise(statement.looks))
     if not rising or any(count < 2 for count in statement.looks):
         raise ConfigError(f"{where}.looks={statement.looks}: must be rising numbers of seeds, at least 2 each")
-    if statement.range_over and (statement.tuned_over or statement.crossing):
-        raise ConfigError(f"{where}.range_over={statement.range_over}: cannot be combined with tuned_over or crossing")
+    if statement.range_over and (statement.tuned_over or not statement.parts):
+        raise ConfigError(f"{where}.range_over={statement.range_over}: must come with parts, and without tuned_over")

@@ -1,0 +1,68 @@
+"""Whether groups come in the order that theory gives them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from lrdecay.analysis.claim import RANK_CORRELATION
+from lrdecay.analysis.groups import Group
+from lrdecay.analysis.measures import MEASURES
+from lrdecay.analysis.question import Question
+from lrdecay.errors import BadValue, ConfigError
+from lrdecay.theory.bound import bound
+
+FEWEST = 4
+"""Groups, for an order that is more than a comparison or two."""
+
+
+def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Question:
+    """Whether the measure orders the groups as the bound of convex theory does, seed by seed.
+
+    Each group's bound is that at its best base rate, of the rates that its runs had; groups that diverged come last.
+
+    Args:
+        groups: all that are ordered.
+        measure: of their runs.
+        notes: to be added to.
+
+    Raises:
+        ConfigError: there are too few groups, or a run has no rates of which there is a bound.
+    """
+    if len(groups) < FEWEST:
+        raise ConfigError(f"bound_orders={measure}: must have {FEWEST} groups to order, not {len(groups)}")
+    bounds = [_bound(g) for g in groups]
+    by_seed = [_values(g, measure) for g in groups]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    found = {of: _correlation(bounds, [values[of] for values in by_seed]) for of in seeds}
+    ranked = sorted(zip(bounds, groups, strict=True), key=lambda pair: pair[0])
+    notes.append("by the bound, the lowest first: " + ", ".join(f"{g.name} {value:.3g}" for value, g in ranked))
+    data = groups[0].data
+    sides = Group("the order of the bounds", data, []), Group("chance", data, [])
+    return Question(*sides, RANK_CORRELATION, found, dict.fromkeys(found, 0.0))
+
+
+def _values(g: Group, measure: str) -> dict[int, float]:
+    """The measure for each seed, the higher the worse; infinite where the run diverged."""
+    worse = 1.0 if MEASURES[measure].better == "lower" else -1.0
+    completed = {of: worse * value for of, value in g.by_seed(measure, {}).items()}
+    diverged = {int(run.plan.config["seed"]): math.inf for run in g.diverged}
+    return completed | diverged
+
+
+def _correlation(bounds: Sequence[float], values: Sequence[float]) -> float:
+    if any(math.isnan(value) for value in values) or len(set(values)) == 1:
+        return math.nan
+    return float(spearmanr(bounds, values).statistic)
+
+
+def _bound(g: Group) -> float:
+    run = next((run for run in g.runs if run.progress.rates), None)
+    if run is None:
+        raise ConfigError(f"bound_orders: {g.label} must have a run with rates")
+    steps, rates = map(np.array, zip(*run.progress.rates, strict=True))
+    try:
+        return bound(np.interp(np.arange(steps[-1] + 1), steps, rates)).best
+    except BadValue as error:
+        raise ConfigError(f"bound_orders: {g.label}: {error}") from error

@@ -419,6 +419,15 @@ def test_every_claim_is_about_groups_that_its_sweeps_have(name):
         ("+claim.proof=none", "claim: unknown field proof"),
         ("claim.parts=[]", "must have parts and their baseline, or crossing"),
         ("~claim.parts", "must have parts and their baseline, or crossing"),
+        ("+claim.bound_orders=test/loss", "must have parts and their baseline, or crossing, or bound_orders"),
+        (
+            ["~claim.parts", "~claim.baseline", "+claim.bound_orders=loss"],
+            "bound_orders=loss: must be one of test/acc",
+        ),
+        (
+            ["~claim.parts", "~claim.baseline", "+claim.bound_orders=test/loss", "+claim.range_over=optimizer.lr"],
+            "range_over=optimizer.lr: must come with parts",
+        ),
         ("claim=null", "claim: expected a mapping, got null"),
         (
             ["+claim.tuned_over=optimizer.lr", "+claim.tuned_by=[25]"],

@@ -75,7 +75,7 @@ def main(conf: Path) -> None:
     best = output.with_name(f"{output.stem}_best.csv")
     if arguments.optimize:
         words, config = _of_a_table(conf, [*shared, *overrides])
-        points = best_points(fitted.law, config, arguments.steps_per_epoch)
+        points = best_points(fitted, config, arguments.steps_per_epoch)
         write_atomically(best, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
         config.schedule.points = points
         configs.append(("best", config))

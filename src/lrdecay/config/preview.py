@@ -11,7 +11,7 @@ from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.schedules import Horizon, RateCurve, Schedule, Table
 from lrdecay.theory.best import KNOTS, best_heights, middles
 from lrdecay.theory.bound import bound, bounds_over_time
-from lrdecay.theory.law import Law
+from lrdecay.theory.law import Fit
 
 MOST_STEPS = 1_000_000  # of a longer run as many are evaluated, evenly spread
 
@@ -59,11 +59,11 @@ def bounded_curve(curve: RateCurve, config: DictConfig, steps_per_epoch: int | N
     return BoundedCurve(curve, peak, whole.best, curve.steps[counts - 1] + 1, values, longer_peak / peak)
 
 
-def best_points(law: Law, config: DictConfig, steps_per_epoch: int | None = None) -> list[list[float]]:
-    """The points of the table with which a run ends, by the law, at the lowest loss of all tables that never rise.
+def best_points(fit: Fit, config: DictConfig, steps_per_epoch: int | None = None) -> list[list[float]]:
+    """The points of the table that the law recommends for a run, see `best_heights`.
 
     Args:
-        law: predicts losses.
+        fit: of the law.
         config: of the run, with a table for its schedule; warm-up, hold and cool-down are as there.
         steps_per_epoch: see `lrdecay.config.horizon.horizon`.
 
@@ -84,7 +84,7 @@ def best_points(law: Law, config: DictConfig, steps_per_epoch: int | None = None
         return every
 
     with within("schedule"):
-        return points(best_heights(law, rates, run.total_steps).round(4))
+        return points(best_heights(fit, rates, run.total_steps).round(4))
 
 
 def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = None, times: int = 1) -> RateCurve:

@@ -45,7 +45,7 @@ def parameters_table(fit: Fit) -> Table:
     grid = Table(box=SIMPLE_HEAD)
     for name in ("parameter", "fitted", "95% interval over runs"):
         grid.add_column(name, justify="left" if name == "parameter" else "right", no_wrap=True)
-    for name, (value, low, high) in fit.parameters().items():
+    for name, (value, low, high) in fit.intervals().items():
         grid.add_row(SYMBOLS.get(name, name), f"{value:.4g}", f"{low:.4g} to {high:.4g}")
     return grid
 

@@ -75,21 +75,11 @@ class Law:
 
     def losses(self, rates: np.ndarray, steps: np.ndarray) -> np.ndarray:
         """The losses after so many steps of a run with these rates."""
-        return _evaluate(self._parameters, _Summed(rates / self.peak, steps))
-
-    def end_of_parts(self, rates: np.ndarray, each: float) -> float:
-        """The loss at the end of a run of equal parts with these rates in their middles.
-
-        Without taking drops together, it is a smooth function of the rates.
-
-        Args:
-            each: steps of a part.
-        """
-        run = _Summed(rates / self.peak, np.array([len(rates)]), each, pieces=len(rates))
-        return float(_evaluate(self._parameters, run)[0])
+        return _evaluate(self.parameters, _Summed(rates / self.peak, steps))
 
     @property
-    def _parameters(self) -> np.ndarray:
+    def parameters(self) -> np.ndarray:
+        """All but the peak, in the order of `PARAMETERS`."""
         return np.array([getattr(self, name) for name in PARAMETERS])
 
 
@@ -165,8 +155,8 @@ class Fit:
     scatter: float
     steps: int
 
-    def parameters(self) -> dict[str, tuple[float, float, float]]:
-        """Each with its 95% bootstrap interval over runs."""
+    def intervals(self) -> dict[str, tuple[float, float, float]]:
+        """Each parameter with its 95% bootstrap interval over runs."""
         tails = (50 * (1 - LEVEL), 50 * (1 + LEVEL))
         ends = {name: np.percentile([getattr(law, name) for law in self.resamples], tails) for name in PARAMETERS}
         return {name: (getattr(self.law, name), float(low), float(high)) for name, (low, high) in ends.items()}
@@ -177,10 +167,18 @@ class Fit:
         It covers what the bootstrap over runs says of the law, and how single runs scatter around it; of few schedules
         it is wide, as Student's t of as many numbers is.
         """
-        steps = np.array([len(rates)])
-        value = float(self.law.losses(rates, steps)[0])
-        others = np.array([law.losses(rates, steps)[0] for law in self.resamples])
-        error = math.sqrt(float(np.mean((others - value) ** 2)) + (self.scatter * value) ** 2)
+        return self._interval(_Summed(rates / self.law.peak, np.array([len(rates)])))
+
+    def final_of_parts(self, rates: np.ndarray, each: float) -> tuple[float, float, float]:
+        """The same for a run of equal parts, of `each` steps, with these rates in their middles.
+
+        No drops are taken together, so it is a smooth function of the rates.
+        """
+        return self._interval(_Summed(rates / self.law.peak, np.array([len(rates)]), each, pieces=len(rates)))
+
+    def _interval(self, run: _Summed) -> tuple[float, float, float]:
+        value, *others = (float(_evaluate(law.parameters, run)[0]) for law in (self.law, *self.resamples))
+        error = math.sqrt(float(np.mean((np.array(others) - value) ** 2)) + (self.scatter * value) ** 2)
         half = float(stdtrit(len(self.traces) - 1, (1 + LEVEL) / 2)) * error
         return value, value - half, value + half
 

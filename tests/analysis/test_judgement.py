@@ -409,7 +409,7 @@ def test_every_claim_is_about_groups_that_its_sweeps_have(name):
         ("claim.parts=null", "parts: expected a list, got null"),
         ("claim.says=null", "says: expected a text, got null"),
         ("+claim.sweeps=article", "sweeps: expected a list, got a text"),
-        ("+claim.tuned_over=[a]", "tuned_over: expected a text or null, got a list"),
+        ("+claim.tuned_over=3", "tuned_over: expected a text or a list or null, got an integer"),
         ("+claim.range_over=optimizer.lr", "measures=epochs to val/acc: must be one of working values"),
         ("+claim.folders=[a]", "unknown field folders"),
         ("seed=1,2", "its overrides must have one value each"),

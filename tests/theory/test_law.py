@@ -69,7 +69,7 @@ def test_predicts_what_was_planted():
         loss, low, high = fitted.final(every)
         assert loss == pytest.approx(truth, abs=0.01)
         assert low < truth < high
-    low, high = fitted.parameters()["L0"][1:]
+    low, high = fitted.intervals()["L0"][1:]
     assert low < fitted.law.L0 < high
 
 

@@ -36,7 +36,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         baseline: the group that the others are compared with.
         parts: what is expected. The claim is supported if all of them are, refuted if some are and none is supported,
             and mixed if some are and others are supported.
-        tuned_over: a key of which each group has its own best value.
+        tuned_over: a key of which each group has its own best value, or several.
         tuned_by: the seeds by which it is chosen, if others are to judge; then only the chosen value is run with those.
         range_over: a key of which those values are counted, for each group and seed, whose test accuracy is within
             `tolerance` of the best mean of all groups.
@@ -55,7 +55,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     refuted: str
     baseline: str | None = None
     parts: list[Part] = []
-    tuned_over: str | None = None
+    tuned_over: str | list[str] | None = None
     tuned_by: list[int] = []
     range_over: str | None = None
     tolerance: float = 0.0
@@ -64,6 +64,11 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sweeps: list[str] = []
     looks: list[int] = []
     first_seed: int = 1
+
+    @property
+    def tuned_keys(self) -> list[str]:
+        """Those of `tuned_over`."""
+        return [self.tuned_over] if isinstance(self.tuned_over, str) else self.tuned_over or []
 
 
 class Claim(Statement, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ class Group:
     @property
     def name(self) -> str:
         """The label with what was tuned: ``cosine (lr=0.003)``."""
-        tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items())
+        tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items() if value is not None)
         return f"{self.label} ({tuned})" if tuned else self.label
 
     @property

@@ -78,7 +78,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     groups = choosing = _of_one_data_set(records)
     notes: list[str] = []
     if claim.tuned_over:
-        choosing, groups, notes = _tuned(groups, claim.tuned_over, claim.tuned_by)
+        choosing, groups, notes = _tuned(groups, claim.tuned_keys, claim.tuned_by)
     if claim.looks:
         groups, found = _at_look(claim, groups)
         notes += found
@@ -120,11 +120,11 @@ def check_groups(claim: Claim, records: Sequence[Record]) -> None:
         ConfigError: a group is not among them.
     """
     groups = _of_one_data_set(records)
-    for key in filter(None, (claim.tuned_over, claim.range_over, claim.crossing)):
+    own = [*claim.tuned_keys, *filter(None, [claim.range_over])]
+    for key in [*own, *filter(None, [claim.crossing])]:
         if len({repr(setting(g.runs[0], key)) for g in groups}) < 2:
             raise ConfigError(f"{key}: must be a key that its sweeps vary")
-        if key != claim.crossing:
-            groups = rename([same[0] for same in buckets(groups, [key])], without=[key])
+    groups = rename([same[0] for same in buckets(groups, own)], without=own)
     for name in _named(claim):
         _one(groups, name)
 
@@ -171,12 +171,12 @@ def _described(findings: Sequence[Finding]) -> str:
     return f"{findings[0].group} in {' or '.join(finding.measure for finding in findings)}"
 
 
-def _tuned(groups: list[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[Group], list[str]]:
+def _tuned(groups: list[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[Group], list[str]]:
     """The groups at their best values with the runs that chose these, the same with those that judge, and notes."""
     if not by:
-        chosen, notes = tune(groups, [key])
+        chosen, notes = tune(groups, keys)
         return chosen, chosen, notes
-    chosen, notes = choose(groups, key, by)
+    chosen, notes = choose(groups, keys, by)
     judged = with_other_seeds(chosen, groups, by)
     if missing := [g.name for g in judged if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")

@@ -50,16 +50,16 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     return named, notes
 
 
-def choose(groups: Sequence[Group], key: str, by: Sequence[int]) -> tuple[list[Group], list[str]]:
+def choose(groups: Sequence[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[str]]:
     """What `tune` chooses by these seeds alone: groups of their runs.
 
     Raises:
-        ConfigError: the key does not vary, or nothing was run with those seeds.
+        ConfigError: a key does not vary, or nothing was run with those seeds.
     """
     choosing = [replace(g, runs=[run for run in g.runs if seed(run) in by]) for g in groups]
     if not (choosing := [g for g in choosing if g.runs]):
-        raise ConfigError(f"tuned over {key}: must have runs of the seeds {listed(list(map(str, by)))}")
-    return tune(choosing, [key])
+        raise ConfigError(f"tuned over {listed(list(keys))}: must have runs of the seeds {listed(list(map(str, by)))}")
+    return tune(choosing, keys)
 
 
 def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Sequence[int]) -> list[Group]:

@@ -219,7 +219,7 @@ def chosen_overrides(claim: Claim) -> list[list[str]]:
     records, _ = load_records([claim.own])
     for_each = []
     for groups in group_records(records).values():
-        chosen, _ = choose(groups, str(claim.tuned_over), claim.tuned_by)
+        chosen, _ = choose(groups, claim.tuned_keys, claim.tuned_by)
         for g in chosen:
             for_each.append([word for word in g.runs[0].plan.overrides if key_of(word) not in ("seed", "experiment")])
     return for_each

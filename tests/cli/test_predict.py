@@ -6,6 +6,7 @@ import re
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.programs import run_apart
 
@@ -29,12 +30,41 @@ def test_what_longer_runs_come_to(short_runs):
     done = run_apart("scripts/predict.py", *words, cwd=short_runs)
     assert done.returncode == 0, done.stderr
     assert "multi-power law of val/loss at the peak rate 0.05, of 12 runs of 6 schedules" in done.stdout
-    assert (short_runs / "outputs/prediction.png").read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader((short_runs / "outputs/prediction.csv").read_text().splitlines()))
+    folder = short_runs / "outputs/sweeps/short"
+    assert (folder / "prediction.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((folder / "prediction.csv").read_text().splitlines()))
     assert {row["schedule"]: row["steps"] for row in rows} == {"wsd": "540", "cosine": "540"}
     for row in rows:
         assert float(row["low"]) < float(row["loss"]) < float(row["high"])
         assert f"{float(row['loss']):.4f}" in done.stdout
+
+
+def test_groups_that_are_left_out_are_compared_with_what_they_came_to(short_runs):
+    words = ["outputs/sweeps/short", "--fit-on", "constant,cosine", "schedule=wsd"]
+    done = run_apart("scripts/predict.py", *words, cwd=short_runs)
+    assert done.returncode == 0, done.stderr
+    assert "of 8 runs of 4 schedules" in done.stdout
+    (said,) = re.findall(
+        "^of 2 schedules left out of the fit: mean error (.*), bias (.*), spread .* intervals$",
+        done.stdout,
+        re.MULTILINE,
+    )
+    folder = short_runs / "outputs/sweeps/short"
+    table = pd.read_csv(folder / "prediction.csv").set_index("schedule")
+    left_out = table.loc[["linear max_epochs=10", "linear max_epochs=20"]]
+    assert left_out["steps"].tolist() == [180, 360]
+    assert float(said[0]) == pytest.approx((left_out["loss"] - left_out["measured"]).abs().mean(), abs=1e-4)
+    assert np.isnan(table.loc["wsd", "measured"])
+    ends = [
+        json.loads((run / "record.json").read_text())["final"]["val/loss"] for run in folder.glob("*linear*epochs-10*")
+    ]
+    assert left_out["measured"].iloc[0] == pytest.approx(np.mean(ends))
+    assert left_out["sd"].iloc[0] == pytest.approx(np.std(ends, ddof=1))
+    assert "python scripts/compare.py outputs/sweeps/short puts it on the page" in done.stdout
+    assert run_apart("scripts/compare.py", "outputs/sweeps/short", cwd=short_runs).returncode == 0
+    page = (folder / "report.html").read_text()
+    for text in ("<h2>Prediction</h2>", "<td>linear max_epochs=20</td>", "data:image/png;base64,iVBOR"):
+        assert text in page
 
 
 def test_a_table_of_anybodys(tmp_path):
@@ -64,7 +94,8 @@ def test_the_best_schedule_is_one_to_train_with(short_runs):
         row["schedule"]: float(row["loss"])
         for row in csv.DictReader((short_runs / "outputs/it.csv").read_text().splitlines())
     }
-    assert list(rows) == ["cosine", "linear", "step", "best"]
+    assert set(rows) == {"cosine", "linear", "step", "best"}
+    assert list(rows.values()) == sorted(rows.values())
     assert rows["best"] <= min(rows.values()) + 1e-4
     (command,) = re.findall("^to train with the best: python train.py (.*)$", done.stdout, re.MULTILINE)
     trained = run_apart("train.py", *shlex.split(command), "trainer.max_epochs=1", "seed=7", cwd=short_runs)
@@ -93,6 +124,15 @@ def test_the_best_schedule_is_one_to_train_with(short_runs):
         ),
         (["a.csv", "b.csv"], "error: a.csv: must be the only path; one CSV may hold several runs"),
         (["outputs/sweeps/short", "schedule=nonsense"], "error: schedule=nonsense: must be one of"),
+        (["runs.csv", "--fit-on", "a"], "error: --fit-on=a: must come with folders of runs"),
+        (
+            ["outputs/sweeps/short", "--fit-on", "cosine,wsd"],
+            "error: wsd: must be one of the groups, which are constant max_epochs=10,",
+        ),
+        (
+            ["outputs/sweeps/short", "--fit-on", "cosine,linear,constant"],
+            "error: cosine, linear, constant: must leave a group to be predicted",
+        ),
         (["outputs/sweeps/short", "--rates", "lr.csv"], "error: --rates lr.csv: must come with a CSV of losses"),
         (
             ["outputs/sweeps/short", "--optimize", "trainer.max_epochs=10,20"],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from lrdecay import Constant, Cosine, Horizon, Polynomial, Step
+from lrdecay import Constant, Cosine, Horizon, Piecewise, Polynomial, Step
 from lrdecay.errors import ConfigError
 from lrdecay.theory.law import PIECES, Law, Trace, fit
 
@@ -45,11 +45,25 @@ def as_written(law: Law, every: np.ndarray, t: int) -> float:
     return law.L0 + law.A * eta[:t].sum() ** -law.alpha - law.B * gained
 
 
-@pytest.mark.parametrize("shape", [Step(gamma=0.5, every=20), Cosine(warmup=10, final=0.1), Polynomial()], ids=str)
+SLOW = [Step(gamma=0.991, every=20), Cosine(warmup=10, final=0.5), Polynomial(), Polynomial(warmup=30, final=0.3)]
+
+
+@pytest.mark.parametrize("shape", SLOW, ids=str)
 def test_is_the_law_as_it_is_written(shape):
     every = rates(shape, 120)
     found = TRUE.losses(every, np.array([60, 120]))
     assert found == pytest.approx([as_written(TRUE, every, t) for t in (60, 120)], rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.1])
+def test_a_jump_is_a_fast_fall(gamma):
+    """As the law is written it is not: all of the jump counts at the rate that it ends at."""
+    jump = rates(Piecewise(points=[["50%", gamma]], curve="constant"), 4000)
+    fall = rates(Piecewise(points=[[1990, 1], [2010, gamma]]), 4000)
+    at = np.array([3000, 4000])
+    assert TRUE.losses(jump, at) == pytest.approx(TRUE.losses(fall, at), abs=2e-3)
+    if gamma == 0.1:
+        assert abs(as_written(TRUE, jump, 4000) - as_written(TRUE, fall, 4000)) > 5e-3
 
 
 @pytest.mark.parametrize("shape", [Cosine(), KNEE, Polynomial(warmup="5%")], ids=str)

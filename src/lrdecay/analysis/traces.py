@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrdecay.analysis.groups import settings_of
+from lrdecay.analysis.groups import Group, group_records, matching, settings_of
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
@@ -43,6 +43,27 @@ def of_records(records: Sequence[Record], metric: str, peak: float | None = None
             f"the law: must be fitted to runs that differ in schedule, length and seed only, not in {listed(keys)}"
         )
     return [_of_record(run, metric) for run in whole]
+
+
+def apart(records: Sequence[Record], names: Sequence[str]) -> tuple[list[Record], list[Group]]:
+    """The runs of the groups with these names, and the other groups.
+
+    Args:
+        records: on one data set.
+        names: labels of groups, or words of them.
+
+    Raises:
+        ConfigError: no group has a name, or none is left.
+    """
+    groups = [g for same in group_records(records).values() for g in same]
+    chosen = [matching(groups, name) for name in names]
+    for name, found in zip(names, chosen, strict=True):
+        if not found:
+            raise ConfigError(f"{name}: must be one of the groups, which are {listed([g.label for g in groups])}")
+    labels = {g.label for found in chosen for g in found}
+    if not (others := [g for g in groups if g.label not in labels and g.completed]):
+        raise ConfigError(f"{listed(list(names))}: must leave a group to be predicted")
+    return [run for g in groups if g.label in labels for run in g.runs], others
 
 
 def _of_record(run: Record, metric: str) -> Trace:

@@ -6,6 +6,7 @@ python scripts/predict.py runs.csv --columns rate=lr loss=val_loss \\
     --steps-per-epoch 1000 schedule=wsd optimizer.lr=1e-3 trainer.max_epochs=50
 python scripts/predict.py loss.csv --rates lr.csv    # charts that TensorBoard or Weights & Biases exported
 python scripts/predict.py outputs/sweeps/NAME --optimize schedule=cosine,wsd trainer.max_epochs=200
+python scripts/predict.py outputs/sweeps/NAME --fit-on constant,cosine,linear    # how well it predicts the others
 """
 
 import argparse
@@ -21,7 +22,7 @@ from rich import get_console
 
 from lrdecay.analysis.exports import COLUMNS, of_csv
 from lrdecay.analysis.groups import load_records
-from lrdecay.analysis.traces import of_records
+from lrdecay.analysis.traces import apart, of_records
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
 from lrdecay.config.preview import MOST_STEPS, best_points, rate_curve
@@ -30,7 +31,10 @@ from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
 from lrdecay.reports.console import figure_path, relative, say
 from lrdecay.reports.prediction import (
+    FIGURE,
     Prediction,
+    agreement,
+    frame,
     parameters_table,
     predict,
     prediction_figure,
@@ -38,41 +42,24 @@ from lrdecay.reports.prediction import (
 )
 from lrdecay.schedules import Schedule
 from lrdecay.text import listed, plural
-from lrdecay.theory.law import Fit, fit
+from lrdecay.theory.law import Fit, Trace, fit
 
 OF_ONE_RUN = ("schedule", "scale", "seed", "name", "optimizer.lr", "output_dir")
 """Overrides, or how they begin, that the runs of the fit do not share with those that are predicted."""
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "words", nargs="+", metavar="PATH|key=value", help="folders of runs, or one CSV; then overrides"
-    )
-    parser.add_argument(
-        "--metric", choices=("val/loss", "train/loss"), default="val/loss", help="of the runs [%(default)s]"
-    )
-    parser.add_argument("--peak", type=float, help="fit to the runs of this peak rate")
-    parser.add_argument(
-        "--columns", nargs="+", default=[], metavar="WHAT=NAME", help="columns of a CSV: step, rate, loss, run"
-    )
-    parser.add_argument("--rates", type=Path, metavar="CSV", help="the rates, where the CSV has the losses alone")
-    parser.add_argument(
-        "--optimize", action="store_true", help="also find the schedule with the lowest loss, as a table to train with"
-    )
-    parser.add_argument("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
-    parser.add_argument(
-        "--output", type=Path, default=Path("outputs/prediction.png"), help="the figure; a CSV beside it"
-    )
-    arguments = parser.parse_intermixed_args()
-    output = figure_path(arguments.output)
+    arguments = _arguments()
     paths = [Path(word) for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
-    fitted, shared = _fit(paths, arguments)
+    one_folder = len(paths) == 1 and paths[0].is_dir()
+    output = figure_path(arguments.output or (paths[0] if one_folder else Path("outputs")) / FIGURE)
+    fitted, others, shared = _fit(paths, arguments)
     if not any(key_of(word) == "optimizer.lr" for word in overrides):
         shared = [*shared, f"optimizer.lr={fitted.law.peak:g}"]
     configs = compose_all(conf, [*shared, *overrides]) if overrides else []
     best = output.with_name(f"{output.stem}_best.csv")
+    words: list[str] = []
     if arguments.optimize:
         words, config = _of_a_table(conf, [*shared, *overrides])
         points = best_points(fitted, config, arguments.steps_per_epoch)
@@ -81,15 +68,31 @@ def main(conf: Path) -> None:
         configs.append(("best", config))
     rates = [(label, _rates(label, config, arguments.steps_per_epoch)) for label, config in configs]
     predictions = [predict(fitted, label, every) for label, every in rates]
+    predictions += [predict(fitted, label, traces[0].rates, traces) for label, traces in others.items()]
     _show(fitted, predictions, arguments.metric)
     write_atomically(output, prediction_figure(fitted, predictions))
-    rows = [(one.label, len(one.rates), one.loss, one.low, one.high) for one in predictions]
-    table = pd.DataFrame(rows, columns=["schedule", "steps", "loss", "low", "high"])
-    write_atomically(output.with_suffix(".csv"), table.to_csv(index=False).encode())
+    write_atomically(output.with_suffix(".csv"), frame(predictions).to_csv(index=False).encode())
     if arguments.optimize:
         say(f"to train with the best: python train.py {shlex.join([*words, f'schedule.csv={relative(best)}'])}")
+    if output.name == FIGURE and (page := output.with_name("report.html")).is_file():
+        say(f"python scripts/compare.py {relative(output.parent)} puts it on the page {relative(page)}")
     say(relative(output.with_suffix(".csv")))
     say(relative(output))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("words", nargs="+", metavar="PATH|key=value", help="folders of runs, or one CSV; then overrides")
+    add("--metric", choices=("val/loss", "train/loss"), default="val/loss", help="of the runs [%(default)s]")
+    add("--peak", type=float, help="fit to the runs of this peak rate")
+    add("--fit-on", metavar="GROUP,…", help="fit to these groups of the runs, and compare the others with predictions")
+    add("--columns", nargs="+", default=[], metavar="WHAT=NAME", help="columns of a CSV: step, rate, loss, run")
+    add("--rates", type=Path, metavar="CSV", help="the rates, where the CSV has the losses alone")
+    add("--optimize", action="store_true", help="also find the best schedule, as a table to train with")
+    add("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
+    add("--output", type=Path, help="the figure, a CSV beside it; prediction.png in the one folder, or in outputs")
+    return parser.parse_intermixed_args()
 
 
 def _named(word: str) -> tuple[str, str]:
@@ -99,8 +102,8 @@ def _named(word: str) -> tuple[str, str]:
     return what, name
 
 
-def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, list[str]]:
-    """The law of these runs, and the overrides that they share."""
+def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, dict[str, list[Trace]], list[str]]:
+    """The law of these runs, the runs of groups that it is not fitted to, and the overrides that all share."""
     columns = dict(map(_named, arguments.columns))
     tables = [path for path in paths if path.suffix == ".csv"]
     if tables and len(paths) > 1:
@@ -108,8 +111,10 @@ def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, lis
             f"{tables[0]}: must be the only path; one CSV may hold several runs, told apart by a column run, and "
             "--rates names another with their rates"
         )
+    if tables and arguments.fit_on:
+        raise ConfigError(f"--fit-on={arguments.fit_on}: must come with folders of runs, whose groups have names")
     if tables:
-        return fit(of_csv(tables[0], columns, arguments.peak, arguments.rates)), []
+        return fit(of_csv(tables[0], columns, arguments.peak, arguments.rates)), {}, []
     if arguments.rates:
         raise ConfigError(f"--rates {arguments.rates}: must come with a CSV of losses; records have their rates")
     for path in paths:
@@ -118,7 +123,9 @@ def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, lis
     records, problems = load_records(paths)
     if problems:
         raise ConfigError(problems[0])
-    return fit(of_records(records, arguments.metric, arguments.peak)), _shared(records)
+    kept, others = apart(records, arguments.fit_on.split(",")) if arguments.fit_on else (records, [])
+    traces = {g.label: of_records(g.runs, arguments.metric) for g in others}
+    return fit(of_records(kept, arguments.metric, arguments.peak)), traces, _shared(kept)
 
 
 def _shared(records: Sequence[Record]) -> list[str]:
@@ -151,6 +158,8 @@ def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:
     console.print(parameters_table(fitted))
     if predictions:
         console.print(predictions_table(predictions))
+    if any(one.measured for one in predictions):
+        say(agreement(predictions))
     if fitted.poor:
         say("warning: so the law does not describe these runs, and predicts nothing of others")
     for one in predictions:

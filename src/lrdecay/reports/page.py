@@ -41,7 +41,7 @@ DARK = (
 Said = Mapping[str, Mapping[str, str]]
 
 
-def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
+def page(comparison: Comparison, headline: str, intro: str, said: Said, prediction: str = "") -> str:
     """The page as HTML.
 
     Args:
@@ -49,6 +49,7 @@ def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
         headline: the verdict in a sentence.
         intro: how it was reached.
         said: for each measure, what is said of which groups.
+        prediction: a section of HTML, or nothing.
     """
     comparison = _shown(comparison)
     verdict = {"headline": headline, "intro": intro, "said": said, "notes": comparison.notes}
@@ -59,6 +60,7 @@ def page(comparison: Comparison, headline: str, intro: str, said: Said) -> str:
         version=version("lrdecay"),
         made=time.strftime("%Y-%m-%d %H:%M"),
         css=parts["css"],
+        prediction=prediction,
         data=_json({"verdict": verdict, **_data(comparison)}),
         plotly=get_plotlyjs(),
         js=parts["js"],

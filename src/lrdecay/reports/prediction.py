@@ -1,30 +1,39 @@
-"""What a law says of runs that were made, and of others that were not: tables and a figure."""
+"""What a law says of runs that were made, and of others that were not: tables, a figure, a section of the page."""
 
+import base64
+import html
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from scipy.stats import spearmanr
 
 from lrdecay.reports.figures import COLOURS, png, tidy
-from lrdecay.theory.law import Fit
+from lrdecay.text import plural
+from lrdecay.theory.law import Fit, Trace
 
 SYMBOLS = {"L0": "L₀", "alpha": "α", "beta": "β", "gamma": "γ"}
 POINTS = 200
 """Of a predicted curve, as many as it is drawn by."""
+FIGURE = "prediction.png"
+"""In the folder of a sweep, where the page looks for it and for the table beside it."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of a run that was not made.
+    """Of a run.
 
     Attributes:
         rates: of all of its steps.
         loss, low, high: at its end, with the 95% interval.
         warnings: where it lies outside of what the law was fitted to.
+        measured: the runs that were made with these rates after all, and not fitted; one for each seed.
     """
 
     label: str
@@ -33,11 +42,23 @@ class Prediction:
     low: float
     high: float
     warnings: list[str]
+    measured: Sequence[Trace] = ()
+
+    @property
+    def truth(self) -> float:
+        """The mean loss at the end of the measured runs."""
+        return float(np.mean([trace.losses[-1] for trace in self.measured]))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of that loss over seeds; NaN for one."""
+        ends = [trace.losses[-1] for trace in self.measured]
+        return float(np.std(ends, ddof=1)) if len(ends) > 1 else float("nan")
 
 
-def predict(fit: Fit, label: str, rates: np.ndarray) -> Prediction:
+def predict(fit: Fit, label: str, rates: np.ndarray, measured: Sequence[Trace] = ()) -> Prediction:
     """What the law says of a run with these rates."""
-    return Prediction(label, rates, *fit.final(rates), fit.warnings(rates))
+    return Prediction(label, rates, *fit.final(rates), fit.warnings(rates), measured)
 
 
 def parameters_table(fit: Fit) -> Table:
@@ -50,15 +71,59 @@ def parameters_table(fit: Fit) -> Table:
     return grid
 
 
+def frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """A row for each prediction, the lowest loss first; what was not measured is empty."""
+    rows = [
+        (one.label, len(one.rates), one.loss, one.low, one.high, *((one.truth, one.spread) if one.measured else ()))
+        for one in sorted(predictions, key=lambda prediction: prediction.loss)
+    ]
+    return pd.DataFrame(rows, columns=["schedule", "steps", "loss", "low", "high", "measured", "sd"][: _width(rows)])
+
+
+def _width(rows: Sequence[Sequence[object]]) -> int:
+    return max(map(len, rows), default=5)
+
+
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
-    """The losses at the end, the lowest first."""
+    """The losses at the end, the lowest first, beside those that were measured."""
     grid = Table(box=SIMPLE_HEAD)
-    grid.add_column("", overflow="fold")
-    for name in ("steps", "loss", "95% interval"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    for one in sorted(predictions, key=lambda prediction: prediction.loss):
-        grid.add_row(one.label, f"{len(one.rates):,}", f"{one.loss:.4f}", f"{one.low:.4f} to {one.high:.4f}")
+    columns, rows = _cells(frame(predictions))
+    for number, name in enumerate(columns):
+        grid.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
+    for row in rows:
+        grid.add_row(*row)
     return grid
+
+
+def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows as text."""
+    columns = ["schedule", "steps", "predicted", "95% interval"]
+    rows = [
+        [str(row.schedule), f"{row.steps:,}", f"{row.loss:.4f}", f"{row.low:.4f} to {row.high:.4f}"]
+        for row in table.itertuples()
+    ]
+    if "measured" not in table:
+        return columns, rows
+    for cells, row in zip(rows, table.itertuples(), strict=True):
+        spread = f" ± {row.sd:.4f}" if np.isfinite(row.sd) else ""
+        known = np.isfinite(row.measured)
+        cells += [f"{row.measured:.4f}{spread}", f"{row.loss - row.measured:+.4f}"] if known else ["", ""]
+    return [*columns, "measured ± sd", "error"], rows
+
+
+def agreement(predictions: Sequence[Prediction]) -> str:
+    """How well the predictions agree with what was measured, in a sentence."""
+    known = [one for one in predictions if one.measured]
+    truths = np.array([one.truth for one in known])
+    errors = np.array([one.loss for one in known]) - truths
+    spreads = np.array([one.spread for one in known])
+    inside = sum(one.low <= truth <= one.high for one, truth in zip(known, truths, strict=True))
+    said = f"mean error {np.abs(errors).mean():.4f}, bias {errors.mean():+.4f}"
+    if np.isfinite(spreads).any():
+        said += f", spread over seeds {np.nanmean(spreads):.4f}"
+    if len(known) > 2:
+        said += f"; in order by Spearman's ρ {spearmanr([one.loss for one in known], truths).statistic:.2f}"
+    return f"of {plural(len(known), 'schedule')} left out of the fit: {said}; {inside} within their intervals"
 
 
 def prediction_figure(fit: Fit, predictions: Sequence[Prediction]) -> bytes:
@@ -77,13 +142,34 @@ def prediction_figure(fit: Fit, predictions: Sequence[Prediction]) -> bytes:
         predicted.plot(steps, fit.law.losses(one.rates, steps), color=colour, linewidth=1.4, label=one.label)
         half = one.high - one.loss
         predicted.errorbar([len(one.rates)], [one.loss], [half], color=colour, capsize=3, linewidth=1)
+        for trace in one.measured:
+            later = trace.steps > trace.steps[-1] / 10
+            predicted.plot(trace.steps[later], trace.losses[later], ".", color=colour, markersize=3)
     measured.set(title="measured (points) and fitted", ylabel="loss", xlabel="step")
     losses = np.concatenate([trace.losses[trace.steps > trace.steps[-1] / 10] for trace in fit.traces])
     measured.set_ylim(losses.min() - 0.05 * np.ptp(losses), losses.max() + 0.05 * np.ptp(losses))
     left.set(title="fitted − measured", xlabel="step")
-    predicted.set(title="predicted, with the 95% interval of the end", xlabel="step")
+    points = " and measured (points)" if any(one.measured for one in predictions) else ""
+    predicted.set(title=f"predicted{points}, with the 95% interval of the end", xlabel="step")
     for axes in (measured, left, predicted):
         tidy(axes)
     if predictions:
         predicted.legend(frameon=False)
     return png(figure)
+
+
+def section(folder: Path) -> str:
+    """What `scripts/predict.py` left in a sweep's folder, as a section of its page; nothing where it left nothing."""
+    figure, table = folder / FIGURE, (folder / FIGURE).with_suffix(".csv")
+    if not (figure.is_file() and table.is_file()):
+        return ""
+    columns, rows = _cells(pd.read_csv(table))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    picture = base64.b64encode(figure.read_bytes()).decode()
+    return (
+        '<section id="prediction"><h2>Prediction</h2>'
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        '<p class="quiet">By the multi-power law (arXiv 2503.12811), fitted by scripts/predict.py.</p>'
+        f'<img alt="Measured, fitted and predicted losses" src="data:image/png;base64,{picture}"></section>'
+    )

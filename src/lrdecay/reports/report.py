@@ -22,6 +22,7 @@ from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
 from lrdecay.reports.figures import comparison_figure
 from lrdecay.reports.page import page
+from lrdecay.reports.prediction import section
 from lrdecay.text import listed
 
 MOST_DRAWN = 16
@@ -83,7 +84,7 @@ def report(
                     name = f"comparison{of}.{form}" if width is None else f"comparison{of}-{width}column.{form}"
                     files[output / name] = comparison_figure(*_drawn(comparison), form, width)
         files[output / f"report{of}.html"] = page(
-            comparison, headline(comparison), intro(comparison), verdicts(comparison)
+            comparison, headline(comparison), intro(comparison), verdicts(comparison), "" if of else section(output)
         ).encode()
     for file, content in files.items():
         write_atomically(file, content)

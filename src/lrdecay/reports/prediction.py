@@ -97,9 +97,9 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
 
 def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Heads and rows as text."""
-    columns = ["schedule", "steps", "predicted", "95% interval"]
+    columns = ["schedule", "steps", "predicted ± 95%"]
     rows = [
-        [str(row.schedule), f"{row.steps:,}", f"{row.loss:.4f}", f"{row.low:.4f} to {row.high:.4f}"]
+        [str(row.schedule), f"{row.steps:,}", f"{row.loss:.4f} ± {row.high - row.loss:.4f}"]
         for row in table.itertuples()
     ]
     if "measured" not in table:
@@ -138,19 +138,19 @@ def prediction_figure(fit: Fit, predictions: Sequence[Prediction]) -> bytes:
         left.plot(trace.steps[later], (losses - trace.losses)[later], color=colour, linewidth=1)
     left.axhline(0, color="black", linewidth=0.8)
     for one, colour in zip(predictions, itertools.cycle(COLOURS), strict=False):
-        steps = np.unique(np.linspace(len(one.rates) / 10, len(one.rates), POINTS).astype(int))
+        steps = np.unique(np.linspace(len(one.rates) / 4, len(one.rates), POINTS).astype(int))
         predicted.plot(steps, fit.law.losses(one.rates, steps), color=colour, linewidth=1.4, label=one.label)
         half = one.high - one.loss
         predicted.errorbar([len(one.rates)], [one.loss], [half], color=colour, capsize=3, linewidth=1)
         for trace in one.measured:
-            later = trace.steps > trace.steps[-1] / 10
+            later = trace.steps > trace.steps[-1] / 4
             predicted.plot(trace.steps[later], trace.losses[later], ".", color=colour, markersize=3)
     measured.set(title="measured (points) and fitted", ylabel="loss", xlabel="step")
     losses = np.concatenate([trace.losses[trace.steps > trace.steps[-1] / 10] for trace in fit.traces])
     measured.set_ylim(losses.min() - 0.05 * np.ptp(losses), losses.max() + 0.05 * np.ptp(losses))
     left.set(title="fitted − measured", xlabel="step")
-    points = " and measured (points)" if any(one.measured for one in predictions) else ""
-    predicted.set(title=f"predicted{points}, with the 95% interval of the end", xlabel="step")
+    points = ", measured (points)" if any(one.measured for one in predictions) else ""
+    predicted.set(title=f"predicted{points}; 95% interval at the end", xlabel="step")
     for axes in (measured, left, predicted):
         tidy(axes)
     if predictions:

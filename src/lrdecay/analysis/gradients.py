@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lrdecay.analysis.groups import settings_of
+from lrdecay.analysis.logged import logged
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import GRADIENT_NORM, METRICS_FILE
 from lrdecay.records.record import Record
@@ -37,13 +38,11 @@ def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
 def _norms(run: Record) -> pd.Series:
     if run.outcome.status != "completed" or not run.whole:
         raise ConfigError(f"{run.directory}: must have completed as planned, but {run.outcome.status}")
-    try:
-        table = pd.read_csv(run.directory / METRICS_FILE)
-        norms: pd.Series = table.set_index("step")[GRADIENT_NORM].dropna().astype(float)
-    except (OSError, KeyError, ValueError) as error:
+    norms = logged(run, GRADIENT_NORM)
+    if norms.empty:
         raise ConfigError(
             f"{run.directory}: has no {GRADIENT_NORM} in its {METRICS_FILE}; callbacks=gradient_norm logs it"
-        ) from error
+        )
     if len(norms) < FEWEST:
         raise ConfigError(
             f"{run.directory}: must have logged {FEWEST} gradient norms, not {len(norms)}; "

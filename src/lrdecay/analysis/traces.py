@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrdecay.analysis.groups import Group, group_records, matching, settings_of
+from lrdecay.analysis.logged import logged
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
@@ -68,10 +69,10 @@ def apart(records: Sequence[Record], names: Sequence[str]) -> tuple[list[Record]
 
 def _of_record(run: Record, metric: str) -> Trace:
     steps, rates = map(np.array, zip(*run.progress.rates, strict=True))
-    measured = {
-        int(row["step"] or 0) + 1: row.get(metric) for row in run.progress.epochs if row.get("step") is not None
-    }
-    losses = {step: float(loss) for step, loss in measured.items() if loss is not None}
+    measured = {int(row["step"] or 0): row.get(metric) for row in run.progress.epochs if row.get("step") is not None}
+    losses = {step + 1: float(loss) for step, loss in measured.items() if loss is not None}
+    if metric.startswith("val/"):  # of the training loss single batches are logged, of which the epoch is the mean
+        losses |= {int(step) + 1: loss for step, loss in logged(run, metric).items()}
     if not losses:
         raise ConfigError(f"{run.directory.name}: has no {metric}, which the law is to be fitted to")
     # A record has some two hundred of the rates; between them they are taken to be linear.

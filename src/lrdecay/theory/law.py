@@ -96,6 +96,11 @@ HIGHEST = np.array([np.inf, 1e6, 2.0, 1e2, 1e2, 3.0, 1.0])
 """Bounds; L₀ is below every loss, too. Where all drops of a rate are of one kind, β and γ hardly show in the losses,
 and beyond these bounds the law bends where nothing was measured."""
 
+USUAL = np.array([(0.6, 0.97), (1, 100), (0.2, 0.8), (0.05, 1.0), (1e-4, 1e-1), (0.25, 0.9), (0.2, 0.9)])
+"""The ranges of the parameters on language models, of L₀ relative to the lowest loss."""
+FIRM = 5e-4
+"""The relative error that a parameter must save to be at an end of its range: one that runs leave open stays within."""
+
 
 class _Summed:
     """A run's rates, summed up once: what the law takes of them at each step that is asked for.
@@ -302,10 +307,10 @@ def _check(traces: Sequence[Trace]) -> None:
 
 
 def _start(drawing: np.random.Generator, lowest: float) -> np.ndarray:
-    """Somewhere between the bounds, around what language models have."""
-    ranges = ((0.6 * lowest, 0.97 * lowest), (1, 100), (0.2, 0.8), (0.05, 1.0), (1e-4, 1e-1), (0.25, 0.9), (0.2, 0.9))
-    low, high = np.log(np.array(ranges)).T
+    """Somewhere in the usual ranges."""
+    low, high = np.log(USUAL).T
     start: np.ndarray = np.exp(drawing.uniform(low, high))
+    start[0] *= lowest
     return start
 
 
@@ -317,13 +322,18 @@ def _least(curves: Sequence[_Curve], start: np.ndarray) -> tuple[np.ndarray, flo
     bounds = [np.where(LOGARITHMIC, np.log(np.maximum(ends, 1e-300)), ends) for ends in (LOWEST, HIGHEST)]
     bounds[1][0] = min(float(curve.losses.min()) for curve in curves)
 
+    middle, half = np.log(USUAL).mean(axis=1), np.diff(np.log(USUAL), axis=1)[:, 0] / 2
+    middle[0] += math.log(bounds[1][0])
+
     def parameters(point: np.ndarray) -> np.ndarray:
         return np.where(LOGARITHMIC, np.exp(np.where(LOGARITHMIC, point, 0.0)), point)
 
     def errors(point: np.ndarray) -> np.ndarray:
         values = parameters(point)
         ratios = [np.maximum(_evaluate(values, curve.run) / curve.losses, 1e-3) for curve in curves]
-        return np.concatenate([np.log(ratio) * weight for ratio, weight in zip(ratios, weights, strict=True)])
+        unusual = FIRM * (np.log(np.maximum(values, 1e-12)) - middle) / half
+        fitting = [np.log(ratio) * weight for ratio, weight in zip(ratios, weights, strict=True)]
+        return np.concatenate([*fitting, unusual])
 
     point = np.where(LOGARITHMIC, np.log(np.maximum(start, 1e-300)), start)
     inside = np.clip(point, bounds[0] + 1e-9, bounds[1] - 1e-9)

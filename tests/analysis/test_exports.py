@@ -55,6 +55,9 @@ class TestTables:
             ("step,lr,loss", ["0,-0.1,2", "10,0.1,2"], "its rates must not be below 0"),
             ("step,lr,loss", ["0,0.1,2", "10,0.1,-2"], "its losses must be finite and above 0"),
             ("step,lr,loss", ["0,0.1,", "10,0.1,"], "must have losses and rates"),
+            ("step, step,lr,loss", ["0,0,0.1,2"], "must have each column once, and has step twice"),
+            ("run,step,lr,loss", ["a,0,0.1,2", ",10,0.1,2"], "column run must name a run in every row"),
+            ("step,lr,loss", ["0,0.1,2", "1e13,0.1,2"], "must have at most 100,000,000 steps"),
             ("step,lr,loss", ["900,0.1,2", "1000,0.1,2"], "its rate is unknown for 900 of 1000 steps"),
             ("step,lr,loss", ["0,0.1,2", "50,0.1,2", "1000,0.1,2"], "its rate is unknown for 950 of 1000 steps"),
         ],
@@ -110,6 +113,15 @@ class TestCharts:
         assert traces["a - b"].rates[100] == pytest.approx(0.075)
         assert traces["c"].losses[0] == 4
         assert set(traces["c"].rates) == {0.1}
+
+    def test_of_wandb_have_columns_of_steps_too(self, tmp_path):
+        header = "trainer/global_step,a - _step,a - _step__MIN,a - val_loss,a - val_loss__MIN"
+        losses = written(tmp_path / "loss.csv", header, *[f"{s},{s // 50},0,{3 - s / 200},0" for s in STEPS])
+        rates = written(
+            tmp_path / "lr.csv", header.replace("val_loss", "lr-Adam"), *[f"{s},{s // 50},0,0.1,0" for s in STEPS]
+        )
+        (trace,) = of_csv(losses, rates=rates)
+        assert trace.steps.tolist() == list(STEPS)
 
     @pytest.mark.parametrize(
         ("losses", "rates", "message"),

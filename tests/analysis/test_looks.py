@@ -68,7 +68,7 @@ class TestSeedsThatChoose:
 
     def test_do_not_judge(self):
         groups = self.groups()
-        best, notes = choose(groups, "optimizer.lr", [101, 102])
+        best, notes = choose(groups, ["optimizer.lr"], [101, 102])
         (chosen,) = with_other_seeds(best, groups, [101, 102])
         assert chosen.tuned == {"optimizer.lr": 0.3}
         assert sorted(run.plan.config["seed"] for run in chosen.runs) == [1, 2, 3]
@@ -77,4 +77,4 @@ class TestSeedsThatChoose:
 
     def test_must_have_been_run(self):
         with pytest.raises(ConfigError, match=r"tuned over optimizer.lr: must have runs of the seeds 7, 8"):
-            choose(self.groups(), "optimizer.lr", [7, 8])
+            choose(self.groups(), ["optimizer.lr"], [7, 8])

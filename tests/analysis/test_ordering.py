@@ -81,6 +81,21 @@ def test_what_diverged_comes_last():
     assert judge(claim(), runs(in_order() | {"linear": math.inf}, spread=0.01)).findings[0].found.mean < 0.2
 
 
+def test_the_bound_is_that_of_the_whole_schedule():
+    """A run that diverged has only the first of the rates."""
+    made = runs(in_order(), spread=0.01)
+    (first,) = [run for run in made if (run.plan.choices["schedule"], run.plan.config["seed"]) == ("linear", 1)]
+    first.outcome.status, first.outcome.final = "diverged", {}
+    first.progress.rates = first.progress.rates[:6]
+    (note,) = [note for note in judge(claim(), made).notes if note.startswith("by the bound")]
+    assert note.startswith("by the bound, the lowest first: linear 0.06")
+
+
+def test_it_says_how_likely_the_order_is_by_chance():
+    (note,) = [note for note in judge(claim(), runs(in_order(), spread=0.01)).notes if "these 5 groups" in note]
+    assert note == "it is said of these 5 groups; of means over seeds ρ is 1.00, and p = 0.0083 if groups had any order"
+
+
 def test_what_has_no_order_is_refused():
     with pytest.raises(ConfigError, match="bound_orders=test/loss: must have 4 groups to order, not 3"):
         judge(claim(), runs(dict(list(in_order().items())[:3])))

@@ -1,6 +1,7 @@
 """``scripts/refine.py`` as it is used: a sweep that logs its gradient norms, a refined schedule, a run with it."""
 
 import csv
+import json
 import re
 import shlex
 
@@ -11,7 +12,8 @@ import torch
 from support.programs import run_apart
 
 WORDS = ["data=digits", "model=mlp", "model.hidden=[16]", "optimizer=sgd", "optimizer.lr=0.1", "trainer.max_epochs=4"]
-LOGGED = ["callbacks=gradient_norm", "callbacks.gradient_norm.every=3"]
+PLACED = ["schedule.warmup=10%", "schedule.final=0.1"]
+LOGGED = [*PLACED, "callbacks=gradient_norm", "callbacks.gradient_norm.every=3"]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def logged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("norms")
     done = run_apart("train.py", "-m", *WORDS, *LOGGED, "schedule=cosine", "seed=1,2", "name=it", cwd=folder)
     assert done.returncode == 0, done.stderr
-    plain = run_apart("train.py", *WORDS, "schedule=cosine", "seed=1", "name=plain", cwd=folder)
+    plain = run_apart("train.py", *WORDS, *PLACED, "schedule=cosine", "seed=1", "name=plain", cwd=folder)
     assert plain.returncode == 0, plain.stderr
     return folder
 
@@ -49,6 +51,10 @@ def test_a_refined_schedule_is_one_to_train_with(logged):
     assert (len(rows), factors.max(), factors[-1], rows[-1]["p"]) == (25, 1, 0, "1.0")
     (command,) = re.findall("^to train with it: python train.py (.*)$", done.stdout, re.MULTILINE)
     assert run_apart("train.py", *shlex.split(command), "name=refined", cwd=logged).returncode == 0
+    (run,) = (logged / "outputs/runs").glob("*_table")
+    rates = [rate for _, rate in json.loads((run / "record.json").read_text())["rates"]]
+    own = 0.1 * np.interp(np.arange(72) / 72, [float(row["p"]) for row in rows], factors)
+    assert rates == pytest.approx(own, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +79,4 @@ def test_every_must_be_a_duration(every, tmp_path):
     words = [*WORDS, "callbacks=gradient_norm", f"callbacks.gradient_norm.every={every}"]
     done = run_apart("train.py", *words, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: callbacks.every=")
+    assert done.stderr.startswith("error: callbacks.gradient_norm.every=")

@@ -409,7 +409,7 @@ def test_cycles_of_one_step_fit():
         (Join(at="5%", warmup="5%"), r"at=5%: must be within the decay, \(5, 100\), not at step 5"),
         (Join(at="90%", cooldown="10%"), r"at=90%: must be within the decay, \(0, 90\), not at step 90"),
         (Join(first=Cosine()), r"first=Cosine\(.*\): must be above 0 at its end"),
-        (Join(second=Constant(warmup=60)), r"warmup=60: 60 steps must be at most the run's 50"),
+        (Join(second=Constant(warmup=60)), r"second\.warmup=60: 60 steps must be at most the run's 50"),
         (Cyclic(down="11ep"), "down=11ep: must be at most the 100 steps of the decay"),
         (Power(peak_until=5, warmup=10), "peak_until=5: must be at least warm-up and hold, 10 steps"),
         (Constant(warmup="50%", hold=20, cooldown="40%"), r"warmup=50% and hold=20 and cooldown=40%: 50 \+ 20 \+ 40"),
@@ -419,6 +419,12 @@ def test_cycles_of_one_step_fit():
 def test_refuses_what_does_not_fit_the_run(schedule, message):
     with pytest.raises(BadValue, match=f"^{message}"):
         schedule.factor(0, Horizon(100, 10))
+
+
+def test_a_formula_is_at_least_0_at_every_step():
+    schedule = Table(expression="0.5 + sin(2000*pi*p)")  # at every thousandth of the run it is 0.5
+    with pytest.raises(BadValue, match=r"^expression=.*: must be at least 0 at every step of the run"):
+        schedule.factor(range(7000), Horizon(7000, 100))
 
 
 def test_either_points_or_an_expression():
@@ -448,6 +454,7 @@ def test_points_of_a_file(text, points, tmp_path):
     [
         ("", "must have a column p, progress, step, epoch and a column factor, rate"),
         ("p,factor\n", "must have a column p"),
+        ("p,factor,factor\n0,1,1\n", "must have a column p"),
         ("x,y\n0,1\n", "must have a column p"),
         ("p,factor\n0,1\n0.5\n", "line 3 must have a number for factor, not None"),
         ("p,factor\n0,1\n0.5,nan\n", "line 3 must have a number for factor, not 'nan'"),
@@ -462,7 +469,7 @@ def test_points_of_a_file(text, points, tmp_path):
         ("p,factor\n0,\xff\n".encode("latin-1"), "must be a CSV with a line for each point"),
         ("p,factor\n0,1\0\n", "line 2 must have a number|must be a CSV"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_refuses_files_without_points(text, message, tmp_path):
     path = tmp_path / "points.csv"

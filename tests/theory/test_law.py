@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,21 @@ def test_predicts_what_was_planted():
         assert low < truth < high
     low, high = fitted.intervals()["L0"][1:]
     assert low < fitted.law.L0 < high
+
+
+def test_runs_that_are_too_short_are_left_out():
+    long, short = planted(), [trace(f"short {n}", Step(gamma=0.5, every="30%"), 500 + 10 * n) for n in range(5)]
+    fitted = fit([*long, *short])
+    assert (fitted.runs, len(fitted.traces), fitted.short) == (8, 8, 5)
+    assert fitted.intervals() == fit(long).intervals()
+    constant = [trace(str(n), Constant(), n) for n in (4000, 8000)]
+    with pytest.raises(ConfigError, match="must have a run whose rate decays"):
+        fit([*constant, *short])
+
+
+def test_losses_may_be_tiny():
+    tiny = [replace(one, losses=1e-10 * one.losses) for one in planted()]
+    assert np.isfinite(fit(tiny).final(tiny[0].rates)).all()
 
 
 def test_says_where_it_has_not_been():

@@ -43,7 +43,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         crossing: a key for whose values different groups are said to be best, instead of parts. The claim is supported
             if of two that validate best each is better than the other where it is best.
         bound_orders: a measure, instead of parts, in which all groups are said to come in the order of their bounds of
-            convex theory. The claim is supported if, of single seeds, the rank correlation is above 0 in the mean.
+            convex theory. The claim is supported if, of single seeds, the rank correlation is above 0 in the mean: it
+            is one on these groups, and how likely their order is by chance a note says.
         sweeps: names of the sweeps whose runs count; by default the one of its own file.
         looks: numbers of seeds at which it is judged, see `lrdecay.analysis.looks`; none for a single look.
         first_seed: of those that judge at its looks; they are the first so many from it on.

@@ -1,5 +1,6 @@
 """Rates and losses that any program wrote into a CSV, as a law is fitted to them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ COLUMNS = {
 """What a column is called, as a rule; the first that is there is taken."""
 MOST_UNKNOWN = 0.05
 """The part of a run over which its rate may be unknown, between two rows or before the first."""
+MOST_STEPS = 100_000_000
 NOT_MEASURED = ("wall time", "_timestamp", "_runtime", "relative time (process)", "relative time (wall)")
 """Columns of exports that are never a rate or a loss."""
 
@@ -63,11 +65,15 @@ def _read(path: Path, holds: Sequence[str], named: Mapping[str, str]) -> pd.Data
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: must be a CSV with columns {', '.join(holds)} ({reason})") from error
     table.columns = [str(column).strip() for column in table.columns]
+    if twice := [name for name, count in Counter(table.columns).items() if count > 1]:
+        raise ConfigError(f"{path}: must have each column once, and has {twice[0]} twice")
     table = _of_charts(path, table)
     columns = {what: _column(path, table, what, named.get(what), holds) for what in ("run", *holds)}
     table = table[[column for column in columns.values() if column]].set_axis(
         [what for what, column in columns.items() if column], axis=1
     )
+    if "run" in table and table["run"].isna().any():
+        raise ConfigError(f"{path}: column {columns['run']} must name a run in every row")
     for what in holds:
         if not pd.api.types.is_numeric_dtype(table[what]):
             raise ConfigError(f"{path}: column {columns[what]} must hold numbers")
@@ -82,6 +88,7 @@ def _of_charts(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     step = _column(path, table, "step", None, ("step",))
     rows = table.melt(id_vars=[step], value_vars=of_runs).dropna(subset=["value"])
     rows[["run", "metric"]] = rows["variable"].str.rsplit(" - ", n=1, expand=True)
+    rows = rows[~rows["metric"].str.lower().isin((*COLUMNS["step"], *NOT_MEASURED))]  # W&B's own of each run
     try:
         return rows.pivot(index=["run", step], columns="metric", values="value").reset_index()
     except ValueError as error:
@@ -128,6 +135,8 @@ def _of_table(where: str, name: str, rows: pd.DataFrame) -> Trace:
     if not measured.any() or not known.any():
         raise ConfigError(f"{where}: must have losses and rates")
     last = int(steps[measured][-1])
+    if last > MOST_STEPS:
+        raise ConfigError(f"{where}: must have at most {MOST_STEPS:,} steps, not {last:,}")
     gap = float(np.diff([0, *steps[known], max(last, steps[known][-1])]).max())
     if gap > MOST_UNKNOWN * last:
         raise ConfigError(f"{where}: its rate is unknown for {gap:.0f} of {last} steps; it must be logged throughout")

@@ -14,10 +14,13 @@ from lrdecay.text import listed
 
 FEWEST = 10
 """Norms of a run, to tell how they change over it."""
+MOST = 500
 
 
 def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
     """The steps at which the norm of the gradient was logged, and its root mean square over the runs there.
+
+    Of more than `MOST`, several that follow one another are taken together.
 
     Args:
         records: runs that differ in their seed only.
@@ -32,7 +35,10 @@ def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
     steps = found[0].index.to_numpy()
     if any(not np.array_equal(other.index, steps) for other in found):
         raise ConfigError("the runs: must have logged the norm at the same steps (callbacks.gradient_norm.every)")
-    return steps, np.sqrt(np.mean([norms.to_numpy() ** 2 for norms in found], axis=0))
+    every = -(-len(steps) // MOST)
+    firsts = np.arange(0, len(steps), every)
+    squares = np.mean([norms.to_numpy() ** 2 for norms in found], axis=0)
+    return steps[firsts], np.sqrt(np.add.reduceat(squares, firsts) / np.diff([*firsts, len(steps)]))
 
 
 def _norms(run: Record) -> pd.Series:

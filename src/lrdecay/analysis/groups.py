@@ -15,14 +15,12 @@ import numpy as np
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import MEASURES, Targets, number
 from lrdecay.errors import is_integer
-from lrdecay.records.identity import determining, flatten
+from lrdecay.records.identity import SINCE_ADDED, determining, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
 LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
 SYMBOLS = {"gamma": "γ"}
-FOLLOWS = {"schedule.points": "schedule.csv"}
-"""Keys that say no more than another one, where that one is given."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +210,11 @@ def of_the_seed(record: Record) -> set[str]:
     return {key for key, value in flatten(composed).items() if re.search(r"\$\{\.*seed\}", str(value))}
 
 
+def value_of(settings: Mapping[str, Any], key: str) -> Any:
+    """The value of a key; of one that came later, what its absence means."""
+    return settings.get(key, SINCE_ADDED.get(key))
+
+
 def varied_keys(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The keys that are not the same in all of these groups."""
     keys = sorted({key for g in groups for key in settings[g.label]})
@@ -240,7 +243,11 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     named, labels = [], Counter[str]()
     for g, record, own in zip(groups, firsts, settings, strict=True):
         differs: dict[str, Any] = {name: record.plan.choices.get(name, "?") for name in choices}
-        differs |= {key: own.get(key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
+        differs |= {key: value_of(own, key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
+        file = flatten(record.plan.config).get("schedule.csv")
+        if "schedule.points" in differs and file is not None:  # which says it shorter
+            differs["schedule.csv"] = file
+            del differs["schedule.points"]
         label = _label(differs) or record.plan.choices.get("schedule", "all")
         labels[label] += 1
         number = f" #{labels[label]}" if labels[label] > 1 else ""
@@ -270,7 +277,7 @@ def _label(differs: Mapping[str, Any]) -> str:
     keys = [
         f"{_short(key)}={brief(value)}"
         for key, value in differs.items()
-        if key not in LABELLED_CHOICES and differs.get(FOLLOWS.get(key, "")) is None and value != "?"
+        if key not in LABELLED_CHOICES and value != "?"
     ]
     return " ".join([*dict.fromkeys(chosen), *keys])
 

@@ -1,10 +1,10 @@
 """Whether groups come in the order that theory gives them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import permutation_test, spearmanr
 
 from lrdecay.analysis.claim import RANK_CORRELATION
 from lrdecay.analysis.groups import Group
@@ -38,9 +38,23 @@ def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Questio
     found = {of: _correlation(bounds, [values[of] for values in by_seed]) for of in seeds}
     ranked = sorted(zip(bounds, groups, strict=True), key=lambda pair: pair[0])
     notes.append("by the bound, the lowest first: " + ", ".join(f"{g.name} {value:.3g}" for value, g in ranked))
+    notes.append(f"it is said of these {len(groups)} groups; {_over_groups(bounds, by_seed, seeds)}")
     data = groups[0].data
     sides = Group("the order of the bounds", data, []), Group("chance", data, [])
     return Question(*sides, RANK_CORRELATION, found, dict.fromkeys(found, 0.0))
+
+
+def _over_groups(bounds: Sequence[float], by_seed: Sequence[Mapping[int, float]], seeds: Sequence[int]) -> str:
+    """How likely such an order is where bounds have nothing to do with it: over groups, not seeds."""
+    means = [float(np.mean([values[of] for of in seeds])) for values in by_seed]
+    if not seeds or not np.isfinite(means).all():
+        return "of others it says nothing"
+
+    def order(values: np.ndarray) -> float:
+        return float(spearmanr(bounds, values).statistic)
+
+    test = permutation_test((means,), order, permutation_type="pairings", alternative="greater", rng=0)
+    return f"of means over seeds ρ is {test.statistic:.2f}, and p = {test.pvalue:.2g} if groups had any order"
 
 
 def _values(g: Group, measure: str) -> dict[int, float]:
@@ -58,10 +72,11 @@ def _correlation(bounds: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _bound(g: Group) -> float:
-    run = next((run for run in g.runs if run.progress.rates), None)
-    if run is None:
+    noted = [run.progress.rates for run in g.runs if run.progress.rates]
+    if not noted:
         raise ConfigError(f"bound_orders: {g.label} must have a run with rates")
-    steps, rates = map(np.array, zip(*run.progress.rates, strict=True))
+    whole = max(noted, key=lambda rates: rates[-1][0])  # a run that diverged has the first of them only
+    steps, rates = map(np.array, zip(*whole, strict=True))
     try:
         return bound(np.interp(np.arange(steps[-1] + 1), steps, rates)).best
     except BadValue as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, buckets, rename, seed, settings_of, varied_keys
+from lrdecay.analysis.groups import Group, buckets, rename, seed, settings_of, value_of, varied_keys
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS, MONITORED
 from lrdecay.text import brief, listed
@@ -35,7 +35,7 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     alike = buckets(groups, keys)
     # Chosen by validation, never by test: what is then said of the test set was not selected for.
     bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
-    chosen = [replace(best, tuned={key: settings[best.label].get(key) for key in keys}) for best in bests]
+    chosen = [replace(best, tuned={key: value_of(settings[best.label], key) for key in keys}) for best in bests]
     # What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten.
     left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
     lost = sum(run.outcome.status != "completed" for run in left)
@@ -45,7 +45,7 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     ]
     named = rename(chosen, without=keys)
     for key in keys:
-        tried = [[settings[g.label].get(key) for g in same] for same in alike]
+        tried = [[value_of(settings[g.label], key) for g in same] for same in alike]
         notes += _at_ends(key, list(zip(named, tried, strict=True)))
     return named, notes
 

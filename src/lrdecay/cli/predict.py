@@ -124,6 +124,8 @@ def _fit(paths: Sequence[Path], arguments: argparse.Namespace) -> tuple[Fit, dic
     if problems:
         raise ConfigError(problems[0])
     kept, others = apart(records, arguments.fit_on.split(",")) if arguments.fit_on else (records, [])
+    if others:
+        of_records(records, arguments.metric, arguments.peak)  # all must be alike, those that are compared too
     traces = {g.label: of_records(g.runs, arguments.metric) for g in others}
     return fit(of_records(kept, arguments.metric, arguments.peak)), traces, _shared(kept)
 
@@ -155,6 +157,8 @@ def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:
     runs, schedules = plural(fitted.runs, "run"), plural(len(fitted.traces), "schedule")
     say(f"multi-power law of {metric} at the peak rate {fitted.law.peak:g}, of {runs} of {schedules}")
     say(f"at most {plural(fitted.steps, 'step')} long; their last losses lie {100 * fitted.scatter:.2g}% off the law")
+    if fitted.short:
+        say(f"{plural(fitted.short, 'run')} too short beside the longest, and left out")
     console.print(parameters_table(fitted))
     if predictions:
         console.print(predictions_table(predictions))

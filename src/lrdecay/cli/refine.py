@@ -29,6 +29,8 @@ from lrdecay.theory.refinement import refined, smoothed
 OF_ONE_RUN = ("schedule", "seed", "name", "output_dir", "callbacks")
 """Overrides, or how they begin, that the refined run does not take from those that it is refined from."""
 
+PLACEMENT = {"warmup": 0, "hold": 0, "cooldown": 0, "final": 0.0, "sample_every": 1}
+"""Keys of a schedule that would move or bend a table, with the values at which they leave it alone."""
 LATE = 0.5
 """The fraction of the run after which a peak of the refined rate is no warm-up."""
 
@@ -49,7 +51,7 @@ def main() -> None:
         raise ConfigError(problems[0] if problems else f"{arguments.paths[0]}: has no runs")
     steps, norms = gradient_norms(records)
     with within("refinement"):
-        heights = refined(norms, arguments.smoothing)
+        heights, smooth = refined(norms, arguments.smoothing), smoothed(norms, arguments.smoothing)
     before = _curve(records[0])
     places = np.append(steps / before.horizon.total_steps, 1.0)
     points = np.stack([places, heights], axis=1).tolist()
@@ -57,19 +59,29 @@ def main() -> None:
     after = RateCurve("refined", before.horizon, before.steps, before.rates.max() * factors)
     file = output.with_suffix(".csv")
     write_atomically(file, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
-    write_atomically(output, refinement_figure(before, after, steps, norms, smoothed(norms, arguments.smoothing)))
+    write_atomically(output, refinement_figure(before, after, steps, norms, smooth))
     late = float(places[heights.argmax()])
     if late > LATE:
         say(
-            f"warning: the refined rate is highest at {100 * late:.0f}% of the run, where the norms have fallen to "
-            f"{100 * norms.min() / norms.max():.2g}% of their highest; a network that comes to fit its training data "
+            f"warning: the refined rate is highest at {100 * late:.0f}% of the run, for the norms fall to "
+            f"{100 * smooth.min() / smooth.max():.2g}% of their highest; a network that comes to fit its training data "
             "is not what the theory describes"
         )
     say(f"refined by {plural(len(norms), 'gradient norm')} of {plural(len(records), 'run')}")
-    get_console().print(table([before, after], 100))
-    kept = [word for word in records[0].plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
-    say(f"to train with it: python train.py {shlex.join([*kept, 'schedule=table', f'schedule.csv={relative(file)}'])}")
+    console = get_console()
+    width = console.width if console.is_terminal else 120
+    console.width = width
+    console.print(table([before, after], width))
+    say(f"to train with it: python train.py {shlex.join(_words(records[0], file))}")
     say(relative(output))
+
+
+def _words(record: Record, file: Path) -> list[str]:
+    """The overrides of a run like that one with the refined schedule, which has its own warm-up, over all of it."""
+    kept = [word for word in record.plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
+    had = record.plan.config["schedule"]
+    own = [f"schedule.{key}={default}" for key, default in PLACEMENT.items() if had.get(key, default) != default]
+    return [*kept, "schedule=table", *own, f"schedule.csv={relative(file)}"]
 
 
 def _curve(record: Record) -> RateCurve:

@@ -3,6 +3,7 @@
 So a preview needs no torch, and a mistake in the schedule is found before the data are loaded.
 """
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -151,7 +152,8 @@ def instantiate(node: DictConfig, group: str, **arguments: Any) -> Any:
         if isinstance(cause, ConfigError):
             raise cause from error
         if isinstance(cause, BadValue):
-            raise ConfigError(f"{group}.{cause}") from error
+            key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+            raise ConfigError(f"{key[1] if key else group}.{cause}") from error
         raise ConfigError(f"{group}: {one_line(cause or error)}") from error
 
 

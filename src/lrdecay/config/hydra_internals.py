@@ -52,6 +52,11 @@ def text_of(node: Any) -> str:
     return str(node._value())
 
 
+def parent_of(node: Any) -> str:
+    """The whole key of what a node belongs to."""
+    return str(node._get_full_key(None)).rpartition(".")[0]
+
+
 def key_of(node: Any) -> Any:
     """The last part of a node's key."""
     return node._key()

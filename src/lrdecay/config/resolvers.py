@@ -10,7 +10,7 @@ from omegaconf.resolvers import oc
 
 from lrdecay import machine
 from lrdecay.config import hydra_internals
-from lrdecay.errors import within
+from lrdecay.errors import require, within
 from lrdecay.metrics import METRICS
 from lrdecay.schedules.free import read_points
 
@@ -44,13 +44,14 @@ def env(name: str, default: Any = REQUIRED_VARIABLE, *, _node_: Any) -> Any:
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
-def points_of(path: str | None) -> list[list[float]] | None:
+def points_of(path: str | None, *, _node_: Any) -> list[list[float]] | None:
     """``${points_of:file}``: the points of a table, which so are part of the run's configuration; none without a file.
 
     Raises:
         ConfigError: the file is not one of points.
     """
-    with within("schedule"):
+    with within(hydra_internals.parent_of(_node_)):
+        require(path is None or isinstance(path, str), "csv", path, "the path of a file, or null")
         return None if path is None else read_points(path)
 
 

@@ -93,8 +93,16 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if has_effect(key) and not _is_default(key, value) and not _is_of_the_data(key, value, sizes)
+        if has_effect(key)
+        and not (key == "schedule.csv" and flat.get("schedule.points"))
+        and not _is_default(key, value)
+        and not _is_of_the_data(key, value, sizes)
     }
+
+
+def _is_of_points(key: str, flat: Mapping[str, Any]) -> bool:
+    """Whether it is the file that a table's points were read from, which are there themselves."""
+    return key.startswith("schedule.") and key.endswith(".csv") and flat.get(f"{key[:-4]}.points") is not None
 
 
 def _is_default(key: str, value: Any) -> bool:

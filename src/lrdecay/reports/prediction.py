@@ -163,7 +163,10 @@ def section(folder: Path) -> str:
     figure, table = folder / FIGURE, (folder / FIGURE).with_suffix(".csv")
     if not (figure.is_file() and table.is_file()):
         return ""
-    columns, rows = _cells(pd.read_csv(table))
+    try:
+        columns, rows = _cells(pd.read_csv(table, dtype={"schedule": str}, na_values=[""], keep_default_na=False))
+    except (ValueError, AttributeError):
+        return ""  # somebody else's of that name
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     picture = base64.b64encode(figure.read_bytes()).decode()

@@ -54,6 +54,7 @@ class Table(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_choice("between", ("linear", "monotone", "constant"))
+        require(self.csv is None or isinstance(self.csv, str), "csv", self.csv, "the path of a file, or null")
         if self.points is None and self.csv is not None:
             object.__setattr__(self, "points", read_points(self.csv))
         if self.expression is not None:
@@ -66,7 +67,9 @@ class Table(Schedule):
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         p = u / max(decay_steps, 1)
         if self.expression is not None:
-            return Formula(self.expression, "p")(p)
+            factors = Formula(self.expression, "p")(p)
+            require(not (factors < 0).any(), "expression", self.expression, "at least 0 at every step of the run")
+            return factors
         assert self.points is not None, "checked when it was made"
         places, factors = np.array(self.points, dtype=np.float64).T
         if places[0] > 0:
@@ -93,7 +96,7 @@ def _pairs(points: Sequence[Any]) -> tuple[tuple[float, float], ...]:
     """The points as pairs of numbers, checked."""
     for point in points:
         pair = isinstance(point, Sequence) and not isinstance(point, str) and len(point) == 2
-        numbers = pair and all(map(is_number, point)) and 0 <= point[0] <= 1 and point[1] >= 0
+        numbers = pair and all(map(is_number, point)) and 0 <= point[0] <= 1 and 0 <= point[1] < 1e100
         require(bool(numbers), "points", list(points), POINTS)
     places = [point[0] for point in points]
     rising = bool(places) and all(a < b for a, b in itertools.pairwise(places))
@@ -114,19 +117,19 @@ def read_points(path: str | Path) -> list[list[float]]:
     """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, names = list(reader), [name.strip().lower() for name in reader.fieldnames or () if name]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadValue(f"csv={path}: must be a CSV with a line for each point ({reason})") from error
-    names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     place, height = (next((name for name in known if name in names), "") for known in (PLACES, HEIGHTS))
-    if not place or not height:
+    if not rows or names.count(place) != 1 or names.count(height) != 1:
         raise BadValue(
             f"csv={path}: must have a column {', '.join(PLACES)} and a column {', '.join(HEIGHTS)}, "
-            f"named in its first line, and at least one line after it"
+            f"each once and named in its first line, and at least one line after it"
         )
     points = [
-        (_number(path, number, row, names[place]), _number(path, number, row, names[height]))
+        (_number(path, number, row, place), _number(path, number, row, height))
         for number, row in enumerate(rows, start=2)
     ]
     places, heights = np.array(points).T
@@ -144,12 +147,13 @@ def read_points(path: str | Path) -> list[list[float]]:
 
 
 def _number(path: str | Path, line: int, row: dict[str, Any], name: str) -> float:
+    given = next(value for key, value in row.items() if key and key.strip().lower() == name)
     try:
-        value = float(row[name])
+        value = float(given)
     except (TypeError, ValueError):
         value = float("nan")
     if not isfinite(value):
-        raise BadValue(f"csv={path}: line {line} must have a number for {name}, not {row[name]!r}")
+        raise BadValue(f"csv={path}: line {line} must have a number for {name}, not {given!r}")
     return value
 
 

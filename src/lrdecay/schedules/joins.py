@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lrdecay.errors import require
+from lrdecay.errors import BadValue, require
 from lrdecay.schedules.durations import Duration, DurationLike, length, nearest
 from lrdecay.schedules.horizon import Horizon
 from lrdecay.schedules.placement import Array, Phases, Schedule
@@ -50,8 +50,12 @@ class Join(Schedule):
         phases = super().phases(horizon)
         at, end = nearest(length(self.at, horizon)), horizon.total_steps - phases.cooldown
         require(phases.start < at < end, "at", self.at, f"within the decay, ({phases.start}, {end}), not at step {at}")
+        for key, steps in (("first", at - phases.start), ("second", end - at)):
+            try:
+                getattr(self, key).phases(Horizon(steps, horizon.steps_per_epoch))
+            except BadValue as error:
+                raise BadValue(f"{key}.{error}") from error
         first = self.first.over(Horizon(at - phases.start, horizon.steps_per_epoch))
-        self.second.phases(Horizon(end - at, horizon.steps_per_epoch))
         ends_above = not self.continuous or first(at - phases.start) > 0
         require(
             ends_above,

@@ -165,6 +165,7 @@ class Fit:
         runs: how many there were.
         scatter: standard deviation of the last losses of the runs around the law, relative.
         steps: of the longest run.
+        short: how many runs were too short beside it, and are left out.
     """
 
     law: Law
@@ -173,6 +174,7 @@ class Fit:
     runs: int
     scatter: float
     steps: int
+    short: int = 0
 
     def intervals(self) -> dict[str, tuple[float, float, float]]:
         """Each parameter with its 95% bootstrap interval over runs."""
@@ -226,14 +228,17 @@ def fit(traces: Sequence[Trace]) -> Fit:
         ConfigError: they do not determine it.
     """
     _check(traces)
-    peak = max(float(trace.rates.max()) for trace in traces)
     longest = max(int(trace.steps[-1]) for trace in traces)
-    late = [_after(trace, EARLY * longest) for trace in traces]
-    late = [trace for trace in late if len(trace.steps) >= FEWEST_POINTS // 2]
+    both = [(trace, _after(trace, EARLY * longest)) for trace in traces]
+    both = [(trace, part) for trace, part in both if len(part.steps) >= FEWEST_POINTS // 2]
+    used, late = [trace for trace, _ in both], [part for _, part in both]
     if sum(len(trace.steps) for trace in late) < FEWEST_POINTS or len(late) < 2:
         raise ConfigError(
             f"the law: must have two runs with {FEWEST_POINTS} losses after the first {100 * EARLY:.0f}% of the longest"
         )
+    if len(used) < len(traces):
+        _check(used)
+    peak = max(float(trace.rates.max()) for trace in used)
     summed = {key: _Summed(same[0].rates / peak, same[0].steps) for key, same in _alike(late).items()}
     whole = _curves(late, summed)
     drawing = np.random.default_rng(0)
@@ -246,9 +251,9 @@ def fit(traces: Sequence[Trace]) -> Fit:
             resamples.append(_least(drawn, best)[0])
     of_last = [_evaluate(best, summed[_key(trace)])[-1] / trace.losses[-1] - 1 for trace in late]
     laws = [Law(**dict(zip(PARAMETERS, map(float, found), strict=True)), peak=peak) for found in (best, *resamples)]
-    merged = [replace(same[0], losses=_mean(same)) for same in _alike(traces).values()]
+    merged = [replace(same[0], losses=_mean(same)) for same in _alike(used).values()]
     scatter = float(np.sqrt(np.mean(np.square(of_last))))
-    return Fit(laws[0], laws[1:], merged, len(traces), scatter, longest)
+    return Fit(laws[0], laws[1:], merged, len(used), scatter, longest, len(traces) - len(used))
 
 
 def _key(trace: Trace) -> tuple[bytes, bytes]:
@@ -336,6 +341,7 @@ def _least(curves: Sequence[_Curve], start: np.ndarray) -> tuple[np.ndarray, flo
         return np.concatenate([*fitting, unusual])
 
     point = np.where(LOGARITHMIC, np.log(np.maximum(start, 1e-300)), start)
-    inside = np.clip(point, bounds[0] + 1e-9, bounds[1] - 1e-9)
+    margin = 1e-9 * np.minimum(1.0, bounds[1] - bounds[0])
+    inside = np.clip(point, bounds[0] + margin, bounds[1] - margin)
     found = least_squares(errors, inside, bounds=bounds, loss="huber", f_scale=HUBER, x_scale="jac", max_nfev=200)
     return parameters(found.x), float(found.cost)

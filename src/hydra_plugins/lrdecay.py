@@ -1,6 +1,6 @@
 """Where Hydra looks for launchers and sweepers: it takes none from anywhere else than this namespace."""
 
-from lrdecay.sweeps import grid, parallel
+from lrdecay.sweeps import grid, parallel, search
 
 
 class ParallelLauncher(parallel.ParallelLauncher):
@@ -9,3 +9,7 @@ class ParallelLauncher(parallel.ParallelLauncher):
 
 class Grid(grid.Grid):
     __doc__ = grid.Grid.__doc__
+
+
+class Search(search.Search):
+    __doc__ = search.Search.__doc__

@@ -1,7 +1,7 @@
 """What a sweep says of its jobs, as they start and end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ class Announcements:
     """Hydra's callbacks of the jobs of a sweep, and after each of these the user's own.
 
     Args:
-        jobs: those that are launched, and those that are already complete.
+        jobs: by number, those that are launched, and those that are already complete; there may be more later.
+        total: how many there will be.
         launched: how many are launched.
         others: the callbacks of the configuration.
     """
 
-    def __init__(self, jobs: Sequence[Job], launched: int, others: Any) -> None:
-        self._jobs, self._launched, self._others = jobs, launched, others
+    def __init__(self, jobs: Mapping[int, Job], total: int, launched: int, others: Any) -> None:
+        self._jobs, self._total, self._launched, self._others = jobs, total, launched, others
         self._done = 0
         self._started = time.monotonic()
 
@@ -55,7 +56,7 @@ class Announcements:
         print(f"{self._title(self._jobs[config.hydra.job.num])}: {outcome}{time_left}", flush=True)
 
     def _title(self, job: Job) -> str:
-        return f"[{job.number + 1}/{len(self._jobs)}] {job.label}"
+        return f"[{job.number + 1}/{self._total}] {job.label}"
 
 
 def _outcome(record: Record) -> str:

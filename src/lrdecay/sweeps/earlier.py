@@ -14,13 +14,20 @@ class Earlier:
     """The runs that were in a sweep's folder before this launch, and the folders that its jobs are given."""
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
-        self.records = {record.directory.name: record for record in records}
-        # A run that was extended is nobody's repetition.
-        plain = [record for record in records if not any("mode" in row for row in record.progress.resumed)]
-        self._settings = {record.directory.name: _settings(record) for record in plain}
+        self.records: dict[str, Record] = {}
+        self._settings: dict[str, dict[str, Any]] = {}
         self._repeated: dict[str, list[str]] = {}
-        for folder, settings in self._settings.items():
-            self._repeated.setdefault(_comparable(settings), []).append(folder)
+        self.add(records)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Takes runs in that have ended since."""
+        for record in records:
+            folder = record.directory.name
+            self.records[folder] = record
+            # A run that was extended is nobody's repetition.
+            if folder not in self._settings and not any("mode" in row for row in record.progress.resumed):
+                self._settings[folder] = _settings(record)
+                self._repeated.setdefault(_comparable(self._settings[folder]), []).append(folder)
 
     def assign(self, jobs: Iterable[Job]) -> None:
         """Gives each job its folder: that of a run that it repeats, or else its name, numbered if another has that."""

@@ -37,6 +37,24 @@ class NumberedLauncher(Protocol):
         """Runs jobs, given with their numbers."""
 
 
+class Source(Protocol):
+    """Jobs that come one after the other, the next perhaps only when others have ended."""
+
+    def next(self) -> tuple[int, Sequence[str]] | None:
+        """The number and overrides of a job to be started now; ``None`` where there is none, or none yet."""
+
+    def ended(self, number: int) -> None:
+        """Says that a job has ended, however it did."""
+
+
+@runtime_checkable
+class StreamingLauncher(Protocol):
+    """A launcher that asks for the next job as soon as it has a place for it."""
+
+    def launch_from(self, jobs: Source) -> Any:
+        """Runs jobs until none is left and all have ended."""
+
+
 class Grid(Sweeper):
     """Runs the jobs that are not complete yet, and compares all of them.
 
@@ -77,7 +95,7 @@ class Grid(Sweeper):
         jobs = plan(variants, config, combinations, fixed)
         folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
         with locked(folder):
-            earlier = Earlier(_read_earlier(folder))
+            earlier = Earlier(read_earlier(folder))
             if kept := _as_before(jobs, earlier):
                 print(f"{' '.join(kept)}, as in the runs that are there", flush=True)
                 jobs = plan(variants, config, [[*job, *kept] for job in combinations], [*fixed, *map(key_of, kept)])
@@ -92,7 +110,8 @@ class Grid(Sweeper):
         from lrdecay.sweeps.announcements import Announcements
 
         waiting = [job for job in jobs if not earlier.settled(job.folder)]
-        announcements = Announcements(jobs, len(waiting), self.context.callbacks)
+        by_number = {job.number: job for job in jobs}
+        announcements = Announcements(by_number, len(jobs), len(waiting), self.context.callbacks)
         print(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} → {self.of_the_sweep.hydra.sweep.dir}", flush=True)
         for job in jobs:
             if earlier.settled(job.folder):
@@ -175,7 +194,7 @@ def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:
         )
 
 
-def _read_earlier(folder: Path) -> "list[Record]":
+def read_earlier(folder: Path) -> "list[Record]":
     """The runs that are there, with a warning for what cannot be used of them or is not of today's code."""
     from lrdecay.analysis.groups import load_records
     from lrdecay.records.provenance import code

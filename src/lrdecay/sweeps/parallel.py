@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from lrdecay.config import hydra_internals
 from lrdecay.errors import ConfigError, is_integer
 from lrdecay.machine import cores, visible_gpus
+from lrdecay.sweeps.grid import Source
 from lrdecay.sweeps.shares import Share, shares
 from lrdecay.sweeps.worker import work
 from lrdecay.training import progress
@@ -89,6 +90,10 @@ class ParallelLauncher(Launcher):
 
     def launch_numbered(self, jobs: Sequence[tuple[int, Sequence[str]]]) -> Sequence[JobReturn]:
         """Runs jobs that are given with their numbers, and gives what they returned in their order."""
+        return self.launch_from(_Listed(list(jobs)))
+
+    def launch_from(self, jobs: Source) -> Sequence[JobReturn]:
+        """Runs jobs as they come, and gives what they returned in the order of their numbers."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         before = HydraConfig.instance().cfg
@@ -96,7 +101,7 @@ class ParallelLauncher(Launcher):
         bars = progress.display()
         with Stop().on_signals():
             try:
-                results = self._run(list(jobs), running, bars)
+                results = self._run(jobs, running, bars)
             except BaseException as error:
                 _interrupt(list(running.values()))
                 if isinstance(error, Interrupted):
@@ -108,22 +113,22 @@ class ParallelLauncher(Launcher):
                     bars.stop()
         return [results[number] for number in sorted(results)]
 
-    def _run(
-        self, waiting: list[tuple[int, Sequence[str]]], running: dict[Any, Job], bars: Any
-    ) -> dict[int, JobReturn]:
+    def _run(self, jobs: Source, running: dict[Any, Job], bars: Any) -> dict[int, JobReturn]:
         free = self._shares()
         results: dict[int, JobReturn] = {}
-        while waiting or running:
-            while waiting and free:
-                job = self._start(*waiting.pop(0), free.pop(0), draw=bars is not None)
+        while True:
+            while free and (given := jobs.next()) is not None:
+                job = self._start(*given, free.pop(0), draw=bars is not None)
                 running[job.messages] = job
+            if not running:
+                return results
             for messages in wait(list(running)):
                 if _receive(running[messages], bars):
                     continue
                 job = running.pop(messages)
                 free.append(job.share)
                 results[job.number] = self._end(job)
-        return results
+                jobs.ended(job.number)
 
     def _shares(self) -> list["Share"]:
         trainer = OmegaConf.select(self.config, "trainer") or {}
@@ -162,6 +167,19 @@ class ParallelLauncher(Launcher):
             return job.result
         # The sweep continues, as it does after an exception, and tells at its end.
         return JobReturn(status=JobStatus.COMPLETED, _return_value=math.nan)
+
+
+class _Listed:
+    """Jobs that are all known."""
+
+    def __init__(self, jobs: list[tuple[int, Sequence[str]]]) -> None:
+        self._jobs = jobs
+
+    def next(self) -> tuple[int, Sequence[str]] | None:
+        return self._jobs.pop(0) if self._jobs else None
+
+    def ended(self, number: int) -> None:
+        """Nobody waits for it."""
 
 
 def _start_forkserver() -> None:

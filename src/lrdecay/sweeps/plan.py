@@ -49,7 +49,9 @@ class Job:
         return [*_without(self.fixed), override("hydra.sweep.subdir", self.folder)]
 
 
-def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], fixed: Sequence[str]) -> list[Job]:
+def plan(
+    variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], fixed: Sequence[str], first: int = 0
+) -> list[Job]:
     """The jobs.
 
     Args:
@@ -57,6 +59,7 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
         config: of the sweep, with ``hydra``.
         jobs: the overrides of each.
         fixed: the keys that do not vary among them.
+        first: the number of the first of them.
 
     Raises:
         ConfigError: a job lacks a key, or something is missing in its configuration.
@@ -64,7 +67,7 @@ def plan(variants: Variants, config: DictConfig, jobs: Sequence[Sequence[str]], 
     """
     planned = []
     with _hydra_config_kept():
-        for number, overrides in enumerate(jobs):
+        for number, overrides in enumerate(jobs, first):
             with _told_for(overrides, number, jobs, fixed, config.hydra.runtime.choices):
                 own = variants.shared(config, [*overrides, *_without(fixed)])
                 check_present(own)

@@ -1,0 +1,240 @@
+"""``hydra/sweeper=optuna``: values that Optuna chooses, trial by trial, and the comparison at their end.
+
+Imported at every start of ``train.py``, so nothing heavy is imported here.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lrdecay.config.overrides import key_of, override
+from lrdecay.errors import ConfigError, is_integer
+from lrdecay.records.locks import locked, rank
+from lrdecay.sweeps.folders import claim_sweep
+from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, launch, read_earlier
+from lrdecay.sweeps.space import Space, read_space
+from lrdecay.text import plural
+
+if TYPE_CHECKING:
+    import optuna
+
+    from lrdecay.config.variants import Variants
+    from lrdecay.records.record import Record
+    from lrdecay.sweeps.earlier import Earlier
+    from lrdecay.sweeps.plan import Job
+
+
+class Search(Grid):
+    """Runs trials whose values Optuna chooses, a new one as soon as there is a place for it, and compares all runs.
+
+    The study lies in the folder of the sweep. The same command with the same ``name=`` goes on: finished trials are
+    kept, those that were interrupted resume, and ``n_trials`` counts all of them.
+
+    Args:
+        params: spaces and values beside those on the command line, by key.
+        n_trials: of the whole search.
+        seeds: runs of a trial, with seeds 1, 2, …; its objective is their mean.
+        objective: what is searched for, see `lrdecay.sweeps.study.OBJECTIVES`, or a list of several.
+        sampler: see `lrdecay.sweeps.study.SAMPLERS`.
+        sampler_seed: of its random numbers.
+        storage: URL of a database; ``None`` for a journal in the folder.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        n_trials: int = 20,
+        seeds: int = 1,
+        objective: str | Sequence[str] = "val/acc",
+        sampler: str = "tpe",
+        sampler_seed: int = 1,
+        storage: str | None = None,
+    ) -> None:
+        super().__init__(params)
+        from lrdecay.sweeps.study import OBJECTIVES, SAMPLERS
+
+        self.objectives = [objective] if isinstance(objective, str) else [str(name) for name in objective]
+        for key, value in (("n_trials", n_trials), ("seeds", seeds)):
+            if not (is_integer(value) and value >= 1):
+                raise ConfigError(f"hydra.sweeper.{key}={value}: must be an integer, at least 1")
+        if not is_integer(sampler_seed) or not 0 <= sampler_seed < 2**31:
+            raise ConfigError(f"hydra.sweeper.sampler_seed={sampler_seed}: must be an integer, at least 0")
+        if sampler not in SAMPLERS:
+            raise ConfigError(f"hydra.sweeper.sampler={sampler}: must be one of {', '.join(SAMPLERS)}")
+        if not self.objectives or not set(self.objectives) <= set(OBJECTIVES):
+            raise ConfigError(f"hydra.sweeper.objective={objective}: must be among {', '.join(OBJECTIVES)}")
+        self.n_trials, self.seeds, self.sampler = n_trials, seeds, sampler
+        self.sampler_seed, self.storage = sampler_seed, storage
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Runs the trials that are missing, and says which is the best; ends with status 1 if a run failed.
+
+        Raises:
+            ConfigError: the space cannot be searched; nothing was run.
+        """
+        from lrdecay.config.variants import Variants
+        from lrdecay.files import write_atomically
+        from lrdecay.reports.console import relative
+        from lrdecay.reports.search import search_page
+        from lrdecay.sweeps.announcements import Announcements
+        from lrdecay.sweeps.earlier import Earlier
+        from lrdecay.sweeps.study import begun, enqueue_grid, make_sampler, open_study, told
+
+        config, loader = self.of_the_sweep, self.context.config_loader
+        words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        space = read_space(words, list(config.hydra.runtime.choices), loader)
+        self._check(space)
+        variants = Variants(loader)
+        self._check_keys(space, variants)  # a mistake is found before a folder is made
+        folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
+        with locked(folder):
+            earlier = Earlier(read_earlier(folder))
+            with read_write(config), open_dict(config):
+                config.hydra.sweep.dir = str(folder)
+            kept = {"fixed": sorted(space.fixed), "seeds": f"hydra.sweeper.seeds={self.seeds}"}
+            study = open_study(folder, self.storage, self.objectives, **kept)
+            # Resumed with the same seed it would begin with the same random trials.
+            study.sampler = make_sampler(self.sampler, self.sampler_seed + begun(study))
+            has = partial(self.has, variants)
+            most = enqueue_grid(study, space, has) if self.sampler == "grid" else self.n_trials
+            count = min(self.n_trials, most)
+            jobs: dict[int, Job] = {}
+            total = count * self.seeds
+            announcements = Announcements(jobs, total, total - begun(study) * self.seeds, self.context.callbacks)
+            print(f"{plural(count, 'trial')} of {plural(self.seeds, 'run')} → {folder}", flush=True)
+            trials = Trials(study, space, self, variants, earlier, jobs, announcements, count)
+            context = HydraContext(variants, cast(Any, announcements))
+            stream(Plugins.instance().instantiate_launcher(context, self.task, config), trials)
+            if rank() == 0:
+                lines = told(study, self.objectives)
+                print("\n".join(lines), flush=True)
+                if study.best_trials:
+                    page = folder / "search.html"
+                    write_atomically(page, search_page(study, self.objectives, lines).encode())
+                    print(relative(page), flush=True)
+                self._compare(list(jobs.values()), folder)
+
+    def _check(self, space: Space) -> None:
+        if self.seeds > 1 and any(key_of(word) == "seed" for word in space.fixed):
+            raise ConfigError("seed: must be left to hydra.sweeper.seeds, which gives each trial as many")
+        if any(one.key == "seed" for one in space.dimensions):
+            raise ConfigError("seed: cannot be searched over; hydra.sweeper.seeds=3 gives each trial three")
+        if any(one.key == "resume" or one.key.startswith("hydra.") for one in space.dimensions):
+            raise ConfigError("resume and hydra.*: cannot be searched over")
+
+    def _check_keys(self, space: Space, variants: "Variants") -> None:
+        """Refuses choices that do not exist, and keys that none of the choices has."""
+        groups = self.of_the_sweep.hydra.runtime.choices
+        kinds = [one for one in space.dimensions if one.key in groups or "@" in one.key]
+        alone = [[*space.fixed, f"{one.key}={choice}"] for one in kinds for choice in one.choices] or [space.fixed]
+        for words in alone:
+            variants.shared(self.of_the_sweep, words)
+        for one in space.dimensions:
+            if not any(self.has(variants, words, one.key) for words in alone):
+                raise ConfigError(f"{one.given}: no such key in this configuration, whatever is chosen")
+
+    def has(self, variants: "Variants", chosen: Sequence[str], key: str) -> bool:
+        """Whether a configuration under these overrides has the key."""
+        config = variants.shared(self.of_the_sweep, list(chosen))
+        if key.startswith("+") or "@" in key or key in config.hydra.runtime.choices:
+            return True
+        group, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, group) if group else config
+        return isinstance(node, DictConfig) and name in node
+
+
+class Trials:
+    """The jobs of a study's trials, as a launcher asks for them, and the trials told as they end.
+
+    Trial n has the jobs n·seeds, n·seeds + 1, …
+    """
+
+    def __init__(
+        self, study: "optuna.Study", space: Space, of: Search, variants: "Variants", earlier: "Earlier",
+        jobs: "dict[int, Job]", announcements: Any, count: int,
+    ) -> None:  # fmt: skip
+        from lrdecay.sweeps.study import interrupted
+
+        self.study, self.space, self.of, self.variants = study, space, of, variants
+        self.earlier, self.jobs, self.announcements = earlier, jobs, announcements
+        self.count, self._has = count, partial(of.has, variants)
+        self._fixed = [key_of(word) for word in space.fixed]
+        self._open: dict[int, set[int]] = {}
+        self._waiting: deque[int] = deque()
+        for trial in interrupted(study):
+            self._begin(trial.number, trial)
+
+    def next(self) -> tuple[int, Sequence[str]] | None:
+        """The next job, of a new trial if need be; see `Source`."""
+        from lrdecay.sweeps.study import begun
+
+        while not self._waiting:
+            if begun(self.study) >= self.count:
+                return None
+            trial = self.study.ask()
+            self._begin(trial.number, trial)
+        job = self.jobs[self._waiting.popleft()]
+        folder = override("hydra.sweep.dir", self.of.of_the_sweep.hydra.sweep.dir)
+        return job.number, [*job.overrides, folder, *job.naming]
+
+    def ended(self, number: int) -> None:
+        """Tells the trial when the last of its jobs has ended."""
+        trial = number // self.of.seeds
+        self._open[trial].discard(number)
+        if not self._open[trial]:
+            self._tell(trial)
+
+    def _begin(self, number: int, trial: Any) -> None:
+        from lrdecay.sweeps.plan import plan
+
+        chosen = self.space.suggest(trial, self._has)
+        seeds = [[*chosen, f"seed={1 + i}"] if self.of.seeds > 1 else chosen for i in range(self.of.seeds)]
+        planned = plan(self.variants, self.of.of_the_sweep, seeds, self._fixed, number * self.of.seeds)
+        self.earlier.assign(planned)
+        self.jobs.update({job.number: job for job in planned})
+        waiting = [job for job in planned if not self.earlier.settled(job.folder)]
+        for job in planned:
+            if job not in waiting:
+                self.announcements.complete(job, self.earlier.records[job.folder])
+        self._open[number] = {job.number for job in waiting}
+        self._waiting.extend(job.number for job in waiting)
+        if not waiting:
+            self._tell(number)
+
+    def _tell(self, trial: int) -> None:
+        from lrdecay.sweeps.study import tell
+
+        own = [self.jobs[trial * self.of.seeds + i] for i in range(self.of.seeds)]
+        folder = Path(self.of.of_the_sweep.hydra.sweep.dir)
+        records = [record for job in own if (record := _record(folder / job.folder)) is not None]
+        self.earlier.add(records)
+        tell(self.study, trial, records if len(records) == len(own) else [], self.of.objectives)
+
+
+def _record(folder: Path) -> "Record | None":
+    from lrdecay.records.record import FILE, RecordError, read
+
+    try:
+        return read(folder / FILE)
+    except RecordError:
+        return None
+
+
+def stream(launcher: Launcher, jobs: Source) -> None:
+    """Runs jobs as they come: as many at once as the launcher has places for, or one after the other."""
+    if isinstance(launcher, StreamingLauncher):
+        launcher.launch_from(jobs)
+        return
+    while (job := jobs.next()) is not None:
+        launch(launcher, [job])
+        jobs.ended(job[0])

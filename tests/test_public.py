@@ -10,6 +10,7 @@ import pytest
 from support.records import a_run, write_runs
 
 import lrdecay
+from lrdecay import Schedule, schedules
 from lrdecay.errors import ConfigError
 
 
@@ -38,6 +39,11 @@ def test_every_public_name_is_there_and_no_other():
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         lrdecay.nonsense  # noqa: B018
     assert lrdecay.__version__[0].isdigit()
+
+
+def test_every_schedule_is_public():
+    kinds = {name for name in schedules.__all__ if issubclass(getattr(schedules, name), Schedule)}
+    assert kinds <= set(lrdecay.__all__)
 
 
 def test_it_says_that_it_is_typed():

@@ -12,7 +12,6 @@ from lrdecay import machine
 from lrdecay.config import hydra_internals
 from lrdecay.errors import require, within
 from lrdecay.metrics import METRICS
-from lrdecay.schedules.free import read_points
 
 
 def better(metric: str) -> str:
@@ -50,6 +49,8 @@ def points_of(path: str | None, *, _node_: Any) -> list[list[float]] | None:
     Raises:
         ConfigError: the file is not one of points.
     """
+    from lrdecay.schedules.free import read_points  # numpy: not at every start
+
     with within(hydra_internals.parent_of(_node_)):
         require(path is None or isinstance(path, str), "csv", path, "the path of a file, or null")
         return None if path is None else read_points(path)

@@ -75,6 +75,9 @@ def test_the_same_command_with_more_trials_goes_on(searched):
     assert sorted(after) == list(range(7))
     assert {number: after[number]["digest"] for number in before} == {n: one["digest"] for n, one in before.items()}
     assert len({trial.params["optimizer.lr"] for trial in study_of(searched).trials}) == 7
+    wider = search(searched, *words, "optimizer.lr=interval(0.1,1)")
+    assert wider.process.exitcode == 1
+    assert f"the search there has {RATES} where this one has optimizer.lr=interval(0.1,1); take another" in wider.text
     other = search(searched, *words, "trainer.max_epochs=2")
     assert other.process.exitcode == 1
     assert "name=it: the search there has trainer.max_epochs=1 where this one has trainer.max_epochs=2" in other.text
@@ -107,6 +110,16 @@ def test_what_was_interrupted_resumes(launcher, tmp_path):
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     assert {number: trials[number].params for number in begun} == begun
     assert sorted(records(tmp_path)) == [0, 1, 2]
+
+
+def test_a_trial_that_was_stopped_before_it_had_its_values_is_given_up(tmp_path):
+    words = [RATES, "schedule=cosine,linear"]
+    assert search(tmp_path, *words, "hydra.sweeper.n_trials=1").process.exitcode == 0
+    study_of(tmp_path).ask()
+    done = search(tmp_path, *words, "hydra.sweeper.n_trials=3")
+    assert done.process.exitcode == 0, done.text
+    states = [trial.state for trial in study_of(tmp_path).trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
 
 
 def test_the_objective_is_a_mean_over_seeds(tmp_path):

@@ -101,7 +101,11 @@ class Search(Grid):
             earlier = Earlier(read_earlier(folder))
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
-            kept = {"fixed": sorted(space.fixed), "seeds": f"hydra.sweeper.seeds={self.seeds}"}
+            kept = {
+                "fixed": sorted(space.fixed),
+                "space": sorted(one.given for one in space.dimensions),
+                "seeds": f"hydra.sweeper.seeds={self.seeds}",
+            }
             study = open_study(folder, self.storage, self.objectives, **kept)
             # Resumed with the same seed it would begin with the same random trials.
             study.sampler = make_sampler(self.sampler, self.sampler_seed + begun(study))
@@ -163,7 +167,7 @@ class Trials:
         self, study: "optuna.Study", space: Space, of: Search, variants: "Variants", earlier: "Earlier",
         jobs: "dict[int, Job]", announcements: Any, count: int,
     ) -> None:  # fmt: skip
-        from lrdecay.sweeps.study import interrupted
+        from lrdecay.sweeps.study import interrupted, tell
 
         self.study, self.space, self.of, self.variants = study, space, of, variants
         self.earlier, self.jobs, self.announcements = earlier, jobs, announcements
@@ -172,7 +176,14 @@ class Trials:
         self._open: dict[int, set[int]] = {}
         self._waiting: deque[int] = deque()
         for trial in interrupted(study):
-            self._begin(trial.number, trial)
+            try:
+                chosen = space.suggest(trial, self._has)
+            except ConfigError:
+                raise
+            except ValueError:  # Optuna's: it was stopped before it had all of its values
+                tell(study, trial.number, [], of.objectives)
+            else:
+                self._begin(trial.number, chosen)
 
     def next(self) -> tuple[int, Sequence[str]] | None:
         """The next job, of a new trial if need be; see `Source`."""
@@ -182,7 +193,7 @@ class Trials:
             if begun(self.study) >= self.count:
                 return None
             trial = self.study.ask()
-            self._begin(trial.number, trial)
+            self._begin(trial.number, self.space.suggest(trial, self._has))
         job = self.jobs[self._waiting.popleft()]
         folder = override("hydra.sweep.dir", self.of.of_the_sweep.hydra.sweep.dir)
         return job.number, [*job.overrides, folder, *job.naming]
@@ -194,10 +205,10 @@ class Trials:
         if not self._open[trial]:
             self._tell(trial)
 
-    def _begin(self, number: int, trial: Any) -> None:
+    def _begin(self, number: int, chosen: list[str]) -> None:
+        """Makes the jobs of a trial, and tells it where all of them are complete."""
         from lrdecay.sweeps.plan import plan
 
-        chosen = self.space.suggest(trial, self._has)
         seeds = [[*chosen, f"seed={1 + i}"] if self.of.seeds > 1 else chosen for i in range(self.of.seeds)]
         planned = plan(self.variants, self.of.of_the_sweep, seeds, self._fixed, number * self.of.seeds)
         self.earlier.assign(planned)

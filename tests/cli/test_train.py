@@ -683,7 +683,9 @@ def documented_commands() -> list[str]:
     """Every ``python train.py …`` in the README and in the headers of the configuration files."""
     readme, _, _ = (ROOT / "README.md").read_text().partition("## Extend")  # which documents what is not there yet
     texts = [readme, *(path.read_text() for path in sorted((ROOT / "conf").rglob("*.yaml")))]
-    found = [match for text in texts for match in re.findall(r"python train\.py([^\n`#(]*)", text)]
+    texts = [text.replace("\\\n", " ") for text in texts]
+    quoted = r"""python train\.py((?:'[^'\n]*'|"[^"\n]*"|[^\n`#('"])*)"""
+    found = [match for text in texts for match in re.findall(quoted, text)]
     return sorted({re.split(r" is the | --| \$", command)[0].strip() for command in found})
 
 
@@ -699,7 +701,9 @@ def test_every_documented_command_composes(command):
     words = [word for word in shlex.split(command) if not word.startswith("-")]
     overrides = []
     for override in parser.parse_overrides(words):
-        if override.is_sweep_override():
+        if override.is_interval_sweep():
+            overrides.append(f"{override.get_key_element()}={override.value().start}")
+        elif override.is_sweep_override():
             first = next(iter(override.sweep_string_iterator()))
             overrides.append(f"{override.get_key_element()}={first}")
         else:

@@ -248,7 +248,8 @@ def fit(traces: Sequence[Trace]) -> Fit:
     while len(resamples) < RESAMPLES:
         drawn = _curves([late[index] for index in drawing.integers(0, len(late), len(late))], summed)
         if any(len(curve.run.drops) for curve in drawn):
-            resamples.append(_least(drawn, best)[0])
+            # What is usual is not known exactly either, or parameters that runs leave open would look certain.
+            resamples.append(_least(drawn, best, drawing.uniform(-1, 1, len(USUAL)))[0])
     of_last = [_evaluate(best, summed[_key(trace)])[-1] / trace.losses[-1] - 1 for trace in late]
     laws = [Law(**dict(zip(PARAMETERS, map(float, found), strict=True)), peak=peak) for found in (best, *resamples)]
     merged = [replace(same[0], losses=_mean(same)) for same in _alike(used).values()]
@@ -319,8 +320,14 @@ def _start(drawing: np.random.Generator, lowest: float) -> np.ndarray:
     return start
 
 
-def _least(curves: Sequence[_Curve], start: np.ndarray) -> tuple[np.ndarray, float]:
-    """The parameters with the least error from there, and that error."""
+def _least(curves: Sequence[_Curve], start: np.ndarray, where: np.ndarray | float = 0.0) -> tuple[np.ndarray, float]:
+    """The parameters with the least error from there, and that error.
+
+    Args:
+        curves: to be fitted.
+        start: parameters.
+        where: in their usual ranges, from −1 to 1, parameters stay that the curves leave open.
+    """
     weights = [np.sqrt(np.full(len(curve.losses), curve.weight / len(curve.losses))) for curve in curves]
     for weight in weights:
         weight[-1] *= math.sqrt(LAST)
@@ -336,7 +343,7 @@ def _least(curves: Sequence[_Curve], start: np.ndarray) -> tuple[np.ndarray, flo
     def errors(point: np.ndarray) -> np.ndarray:
         values = parameters(point)
         ratios = [np.maximum(_evaluate(values, curve.run) / curve.losses, 1e-3) for curve in curves]
-        unusual = FIRM * (np.log(np.maximum(values, 1e-12)) - middle) / half
+        unusual = FIRM * ((np.log(np.maximum(values, 1e-12)) - middle) / half - where)
         fitting = [np.log(ratio) * weight for ratio, weight in zip(ratios, weights, strict=True)]
         return np.concatenate([*fitting, unusual])
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lrdecay.analysis.groups import settings_of
+from lrdecay.analysis.groups import differing, settings_of
 from lrdecay.analysis.logged import logged
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import GRADIENT_NORM, METRICS_FILE
@@ -28,8 +28,7 @@ def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ConfigError: a run was cut short, or logged none; or they are not alike.
     """
-    settings = [settings_of(run) for run in records]
-    if keys := sorted({key for own in settings for key in own if own.get(key) != settings[0].get(key)}):
+    if keys := differing([settings_of(run) for run in records]):
         raise ConfigError(f"the runs: must be alike but for their seeds, and not differ in {listed(keys)}")
     found = [_norms(run) for run in records]
     steps = found[0].index.to_numpy()

@@ -217,8 +217,13 @@ def value_of(settings: Mapping[str, Any], key: str) -> Any:
 
 def varied_keys(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The keys that are not the same in all of these groups."""
-    keys = sorted({key for g in groups for key in settings[g.label]})
-    return [key for key in keys if len({repr(settings[g.label].get(key)) for g in groups}) > 1]
+    return differing([settings[g.label] for g in groups])
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that are not the same in all of these settings."""
+    keys = sorted({key for own in settings for key in own})
+    return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
 
 
 def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:

@@ -10,6 +10,7 @@ from lrdecay.analysis.claim import RANK_CORRELATION
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.measures import MEASURES
 from lrdecay.analysis.question import Question
+from lrdecay.analysis.traces import every_rate
 from lrdecay.errors import BadValue, ConfigError
 from lrdecay.theory.bound import bound
 
@@ -72,12 +73,11 @@ def _correlation(bounds: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _bound(g: Group) -> float:
-    noted = [run.progress.rates for run in g.runs if run.progress.rates]
+    noted = [run for run in g.runs if run.progress.rates]
     if not noted:
         raise ConfigError(f"bound_orders: {g.label} must have a run with rates")
-    whole = max(noted, key=lambda rates: rates[-1][0])  # a run that diverged has the first of them only
-    steps, rates = map(np.array, zip(*whole, strict=True))
+    whole = max(noted, key=lambda run: run.progress.rates[-1][0])  # a run that diverged has the first of them only
     try:
-        return bound(np.interp(np.arange(steps[-1] + 1), steps, rates)).best
+        return bound(every_rate(whole)).best
     except BadValue as error:
         raise ConfigError(f"bound_orders: {g.label}: {error}") from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, group_records, matching, settings_of
+from lrdecay.analysis.groups import Group, differing, group_records, matching, settings_of
 from lrdecay.analysis.logged import logged
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
@@ -37,9 +37,7 @@ def of_records(records: Sequence[Record], metric: str, peak: float | None = None
     data = sorted({str(run.plan.data) for run in whole})
     if len(data) > 1:
         raise ConfigError(f"the law: must be fitted to runs on one data set, not {', '.join(data)}")
-    settings = [{key: v for key, v in settings_of(run).items() if not key.startswith(FREE)} for run in whole]
-    keys = sorted({key for own in settings for key in own if len({repr(other.get(key)) for other in settings}) > 1})
-    if keys:
+    if keys := [key for key in differing([settings_of(run) for run in whole]) if not key.startswith(FREE)]:
         raise ConfigError(
             f"the law: must be fitted to runs that differ in schedule, length and seed only, not in {listed(keys)}"
         )
@@ -67,16 +65,23 @@ def apart(records: Sequence[Record], names: Sequence[str]) -> tuple[list[Record]
     return [run for g in groups if g.label in labels for run in g.runs], others
 
 
+def every_rate(run: Record, steps: int | None = None) -> np.ndarray:
+    """The rate of each step of a run, or of its first so many; a record has some two hundred, linear between them."""
+    noted, rates = map(np.array, zip(*run.progress.rates, strict=True))
+    every: np.ndarray = np.interp(np.arange(noted[-1] + 1 if steps is None else steps), noted, rates)
+    return every
+
+
 def _of_record(run: Record, metric: str) -> Trace:
-    steps, rates = map(np.array, zip(*run.progress.rates, strict=True))
     measured = {int(row["step"] or 0): row.get(metric) for row in run.progress.epochs if row.get("step") is not None}
     losses = {step + 1: float(loss) for step, loss in measured.items() if loss is not None}
     if metric.startswith("val/"):  # of the training loss single batches are logged, of which the epoch is the mean
         losses |= {int(step) + 1: loss for step, loss in logged(run, metric).items()}
     if not losses:
         raise ConfigError(f"{run.directory.name}: has no {metric}, which the law is to be fitted to")
-    # A record has some two hundred of the rates; between them they are taken to be linear.
-    every = np.interp(np.arange(max(losses)), steps, rates)
     return Trace(
-        run.directory.name, every, np.array(sorted(losses)), np.array([losses[step] for step in sorted(losses)])
+        run.directory.name,
+        every_rate(run, max(losses)),
+        np.array(sorted(losses)),
+        np.array([losses[step] for step in sorted(losses)]),
     )

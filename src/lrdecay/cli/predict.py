@@ -16,7 +16,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from omegaconf import DictConfig
 from rich import get_console
 
@@ -41,6 +40,7 @@ from lrdecay.reports.prediction import (
     predictions_table,
 )
 from lrdecay.schedules import Schedule
+from lrdecay.schedules.free import points_csv
 from lrdecay.text import listed, plural
 from lrdecay.theory.law import Fit, Trace, fit
 
@@ -63,7 +63,7 @@ def main(conf: Path) -> None:
     if arguments.optimize:
         words, config = _of_a_table(conf, [*shared, *overrides])
         points = best_points(fitted, config, arguments.steps_per_epoch)
-        write_atomically(best, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
+        write_atomically(best, points_csv(points))
         config.schedule.points = points
         configs.append(("best", config))
     rates = [(label, _rates(label, config, arguments.steps_per_epoch)) for label, config in configs]

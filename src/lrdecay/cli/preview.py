@@ -9,13 +9,11 @@ python scripts/preview.py --all
 import argparse
 from pathlib import Path
 
-from rich import get_console
-
 from lrdecay.config.compose import compose_all
 from lrdecay.config.preview import bounded_curve, rate_curve
 from lrdecay.data.catalogue import data_set
 from lrdecay.files import write_atomically
-from lrdecay.reports.console import figure_path, relative, say
+from lrdecay.reports.console import figure_path, relative, say, wide
 from lrdecay.reports.preview import BOUND_READ, bound_table, table
 from lrdecay.text import plural
 
@@ -46,10 +44,8 @@ def main(conf: Path) -> None:
 
     draw = catalogue_figure if arguments.all else preview_figure
     write_atomically(figure_path(arguments.output), draw(curves, bounded))
-    console = get_console()
-    width = console.width if console.is_terminal else 120
-    console.width = width
-    console.print(table(curves, width))
+    console = wide()
+    console.print(table(curves, console.width))
     if bounded:
         console.print(bound_table(bounded))
         say(BOUND_READ)

@@ -10,19 +10,19 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from rich import get_console
 
 from lrdecay.analysis.gradients import gradient_norms
 from lrdecay.analysis.groups import load_records
+from lrdecay.analysis.traces import every_rate
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError, within
 from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
-from lrdecay.reports.console import figure_path, relative, say
+from lrdecay.reports.console import figure_path, relative, say, wide
 from lrdecay.reports.preview import table
 from lrdecay.reports.refinement import refinement_figure
 from lrdecay.schedules import Horizon, RateCurve, Table
+from lrdecay.schedules.free import points_csv
 from lrdecay.text import plural
 from lrdecay.theory.refinement import refined, smoothed
 
@@ -58,7 +58,7 @@ def main() -> None:
     factors = Table(points=points).factor(before.steps, before.horizon)
     after = RateCurve("refined", before.horizon, before.steps, before.rates.max() * factors)
     file = output.with_suffix(".csv")
-    write_atomically(file, pd.DataFrame(points, columns=["p", "factor"]).to_csv(index=False).encode())
+    write_atomically(file, points_csv(points))
     write_atomically(output, refinement_figure(before, after, steps, norms, smooth))
     late = float(places[heights.argmax()])
     if late > LATE:
@@ -68,10 +68,8 @@ def main() -> None:
             "is not what the theory describes"
         )
     say(f"refined by {plural(len(norms), 'gradient norm')} of {plural(len(records), 'run')}")
-    console = get_console()
-    width = console.width if console.is_terminal else 120
-    console.width = width
-    console.print(table([before, after], width))
+    console = wide()
+    console.print(table([before, after], console.width))
     say(f"to train with it: python train.py {shlex.join(_words(records[0], file))}")
     say(relative(output))
 
@@ -89,7 +87,6 @@ def _curve(record: Record) -> RateCurve:
     plan = record.plan
     assert plan.total_steps is not None
     assert plan.steps_per_epoch is not None
-    steps, sampled = map(np.array, zip(*record.progress.rates, strict=True))
-    every = np.arange(plan.total_steps)
-    rates = np.interp(every, steps, sampled)
-    return RateCurve(str(plan.choices.get("schedule")), Horizon(plan.total_steps, plan.steps_per_epoch), every, rates)
+    rates = every_rate(record, plan.total_steps)
+    horizon = Horizon(plan.total_steps, plan.steps_per_epoch)
+    return RateCurve(str(plan.choices.get("schedule")), horizon, np.arange(plan.total_steps), rates)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from rich import get_console
+from rich.console import Console
 from rich.markup import escape
 
 from lrdecay import machine
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """Prints to stdout, with rich's markup but without folding long lines."""
     get_console().print(text, highlight=False, soft_wrap=True)
+
+
+def wide() -> Console:
+    """A console for tables: a file has no width, and rich would take 80."""
+    console = get_console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def relative(path: Path) -> str:

@@ -73,15 +73,15 @@ def parameters_table(fit: Fit) -> Table:
 
 def frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
     """A row for each prediction, the lowest loss first; what was not measured is empty."""
+    columns = ["schedule", "steps", "loss", "low", "high"]
+    if any(one.measured for one in predictions):
+        columns += ["measured", "sd"]
     rows = [
-        (one.label, len(one.rates), one.loss, one.low, one.high, *((one.truth, one.spread) if one.measured else ()))
+        {"schedule": one.label, "steps": len(one.rates), "loss": one.loss, "low": one.low, "high": one.high}
+        | ({"measured": one.truth, "sd": one.spread} if one.measured else {})
         for one in sorted(predictions, key=lambda prediction: prediction.loss)
     ]
-    return pd.DataFrame(rows, columns=["schedule", "steps", "loss", "low", "high", "measured", "sd"][: _width(rows)])
-
-
-def _width(rows: Sequence[Sequence[object]]) -> int:
-    return max(map(len, rows), default=5)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:

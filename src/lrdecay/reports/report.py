@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich import get_console
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +18,7 @@ from lrdecay.analysis.tuning import best_groups
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
+from lrdecay.reports.console import wide
 from lrdecay.reports.figures import comparison_figure
 from lrdecay.reports.page import page
 from lrdecay.reports.prediction import section
@@ -65,9 +64,7 @@ def report(
         ConfigError: there is no such baseline or key.
     """
     comparisons = compare_records(records, baseline, tuned_over, cut_short)
-    console = get_console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a file has no width, and rich would take 80
+    console = wide()
     for comparison in comparisons:
         console.print(Text(f"\n{headline(comparison)}", style="bold"), soft_wrap=True)
         console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED[:2]))

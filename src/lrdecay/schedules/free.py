@@ -146,6 +146,11 @@ def read_points(path: str | Path) -> list[list[float]]:
     return [[float(at), float(factor)] for at, factor in zip(places, heights, strict=True)]
 
 
+def points_csv(points: Sequence[Sequence[float]]) -> bytes:
+    """A file that `read_points` reads."""
+    return "".join(f"{p},{factor}\n" for p, factor in (("p", "factor"), *points)).encode()
+
+
 def _number(path: str | Path, line: int, row: dict[str, Any], name: str) -> float:
     given = next(value for key, value in row.items() if key and key.strip().lower() == name)
     try:

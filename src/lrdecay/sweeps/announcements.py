@@ -40,7 +40,7 @@ class Announcements:
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self._others.on_job_end(config=config, job_return=job_return, **kwargs)
-        record = _record(Path(config.hydra.runtime.output_dir))
+        record = record_in(Path(config.hydra.runtime.output_dir))
         if record is None:
             outcome = f"failed before its record was written: {_returned(job_return)}"
         else:
@@ -65,7 +65,8 @@ def _outcome(record: Record) -> str:
     return f"{text} · {record.cut_short}" if record.cut_short else text
 
 
-def _record(directory: Path) -> Record | None:
+def record_in(directory: Path) -> Record | None:
+    """The record of a job's folder; ``None`` where there is none that can be read."""
     try:
         return read(directory / FILE)
     except RecordError:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import optuna
 
     from lrdecay.config.variants import Variants
-    from lrdecay.records.record import Record
     from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
 
@@ -223,22 +222,14 @@ class Trials:
             self._tell(number)
 
     def _tell(self, trial: int) -> None:
+        from lrdecay.sweeps.announcements import record_in
         from lrdecay.sweeps.study import tell
 
         own = [self.jobs[trial * self.of.seeds + i] for i in range(self.of.seeds)]
         folder = Path(self.of.of_the_sweep.hydra.sweep.dir)
-        records = [record for job in own if (record := _record(folder / job.folder)) is not None]
+        records = [record for job in own if (record := record_in(folder / job.folder)) is not None]
         self.earlier.add(records)
         tell(self.study, trial, records if len(records) == len(own) else [], self.of.objectives)
-
-
-def _record(folder: Path) -> "Record | None":
-    from lrdecay.records.record import FILE, RecordError, read
-
-    try:
-        return read(folder / FILE)
-    except RecordError:
-        return None
 
 
 def stream(launcher: Launcher, jobs: Source) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from lrdecay.schedules import Constant, Cosine, Horizon, Polynomial, Table
 from lrdecay.theory.best import KNOTS, best_heights, middles
-from lrdecay.theory.law import Fit, Law, Trace
+from lrdecay.theory.fitting import Fit, Trace
+from lrdecay.theory.law import Law
 
 LAW = Law(L0=3.0, A=30.0, alpha=0.5, B=0.33, C=0.045, beta=0.4, gamma=0.6, peak=0.001)
 PLACES = np.linspace(0, 1, KNOTS + 1)

@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 
 from lrdecay import Constant, Cosine, Horizon, Piecewise, Polynomial, Step
 from lrdecay.errors import ConfigError
-from lrdecay.theory.law import PIECES, Law, Trace, fit
+from lrdecay.theory.fitting import Trace, fit
+from lrdecay.theory.law import PIECES, Law
 
 TRUE = Law(L0=2.9, A=30.0, alpha=0.5, B=0.35, C=0.03, beta=0.6, gamma=0.6, peak=0.001)
 SHAPES = {"constant": Constant(), "cosine": Cosine(), "linear": Polynomial(), "step": Step(gamma=0.3, every="40%")}

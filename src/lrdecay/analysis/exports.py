@@ -9,7 +9,7 @@ import pandas as pd
 
 from lrdecay.errors import ConfigError
 from lrdecay.text import listed, plural
-from lrdecay.theory.law import SAME_PEAK, Trace
+from lrdecay.theory.fitting import SAME_PEAK, Trace
 
 COLUMNS = {
     "step": ("step", "global_step", "_step", "trainer/global_step", "train/global_step", "iteration"),

@@ -9,7 +9,7 @@ from lrdecay.analysis.logged import logged
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed
-from lrdecay.theory.law import SAME_PEAK, Trace
+from lrdecay.theory.fitting import SAME_PEAK, Trace
 
 FREE = ("schedule.", "scale.", "optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
 """Keys, or how they begin, in which runs of one law may differ; their peak rates are compared themselves."""

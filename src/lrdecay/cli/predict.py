@@ -42,7 +42,7 @@ from lrdecay.reports.prediction import (
 from lrdecay.schedules import Schedule
 from lrdecay.schedules.free import points_csv
 from lrdecay.text import listed, plural
-from lrdecay.theory.law import Fit, Trace, fit
+from lrdecay.theory.fitting import Fit, Trace, fit
 
 OF_ONE_RUN = ("schedule", "scale", "seed", "name", "optimizer.lr", "output_dir")
 """Overrides, or how they begin, that the runs of the fit do not share with those that are predicted."""

@@ -11,7 +11,7 @@ from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.schedules import Horizon, RateCurve, Schedule, Table
 from lrdecay.theory.best import KNOTS, best_heights, middles
 from lrdecay.theory.bound import bound, bounds_over_time
-from lrdecay.theory.law import Fit
+from lrdecay.theory.fitting import Fit
 
 MOST_STEPS = 1_000_000  # of a longer run as many are evaluated, evenly spread
 

@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from lrdecay.reports.figures import COLOURS, png, tidy
 from lrdecay.text import plural
-from lrdecay.theory.law import Fit, Trace
+from lrdecay.theory.fitting import Fit, Trace
 
 SYMBOLS = {"L0": "L₀", "alpha": "α", "beta": "β", "gamma": "γ"}
 POINTS = 200

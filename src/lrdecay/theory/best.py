@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize
 
-from lrdecay.theory.law import Fit
+from lrdecay.theory.fitting import Fit
 
 KNOTS = 16
 """Of the shape, evenly spread over the decay."""

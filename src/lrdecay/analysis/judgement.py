@@ -1,22 +1,23 @@
 """The verdict on a claim, from the records of its runs."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.comparison import baseline_targets
+from lrdecay.analysis.crossing import crossing
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
 from lrdecay.analysis.inference import LEVEL
 from lrdecay.analysis.looks import look, share, to_look
 from lrdecay.analysis.ordering import ordering
-from lrdecay.analysis.question import Finding, Question, Word
-from lrdecay.analysis.tuning import choose, monitored, tune, validates, with_other_seeds
+from lrdecay.analysis.question import Finding, Judged, Question, Rule, Word, most_of
+from lrdecay.analysis.tuning import choose, tune, with_other_seeds
 from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
-from lrdecay.text import brief, listed, plural
+from lrdecay.text import listed, plural
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,6 @@ class Verdict:
 
 Units = list[list[int]]
 """Findings, by index, that belong together: where any of them is as expected, that part of the claim holds."""
-Judged = tuple[Word, float | None]
-"""A word, and the seeds that would decide what is inconclusive, where that is known."""
-Rule = Callable[[Sequence[Finding]], Judged]
 
 
 def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
@@ -89,7 +87,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
         questions, units = [ordering(groups, claim.bound_orders, notes)], [[0]]
         rule: Rule = partial(_of_parts, units=units)
     elif claim.crossing:
-        questions, rule = _crossing(claim, groups, choosing if claim.tuned_by else groups, notes)
+        questions, rule = crossing(str(claim.crossing), groups, choosing if claim.tuned_by else groups, notes)
     else:
         questions, units = _parts(claim, groups, notes)
         rule = partial(_of_parts, units=units)
@@ -212,53 +210,6 @@ def _one(groups: Sequence[Group], name: str) -> Group:
     return found[0]
 
 
-def _crossing(claim: Claim, groups: list[Group], ranking: list[Group], notes: list[str]) -> tuple[list[Question], Rule]:
-    """Whether the group that validates best at one value of a key differs from the best at another value.
-
-    Args:
-        claim: with the key.
-        groups: that judge.
-        ranking: the same with the runs by which it is seen which is best; where seeds chose, with theirs, so that what
-            is then said of the best was not selected for.
-        notes: to be added to.
-    """
-    key = str(claim.crossing)
-    shapes, ranks = _by_value(groups, key), _by_value(ranking, key)
-    values = sorted(next(iter(shapes.values())))
-    metric = monitored(groups)
-    ranked = {v: sorted(shapes, key=lambda name: validates(ranks[name][v], metric), reverse=True) for v in values}
-    notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
-
-    def question(value: str, name: str, rival: str) -> Question:
-        winner, other = shapes[name][value], shapes[rival][value]
-        return Question(winner, other, "test/acc", winner.by_seed("test/acc", {}), other.by_seed("test/acc", {}))
-
-    if len({ranked[value][0] for value in values}) == 1:
-        return [question(value, *ranked[value][:2]) for value in values], _of_one
-    pairs = [
-        question(value, ranked[value][0], ranked[other][0])
-        for one, two in itertools.combinations(values, 2)
-        for value, other in ((one, two), (two, one))
-        if ranked[one][0] != ranked[two][0]
-    ]
-    return pairs, _of_pairs
-
-
-def _by_value(groups: list[Group], key: str) -> dict[str, dict[str, Group]]:
-    """For each group without the key, those with each of its values, as they are written, which must all be there."""
-    alike = buckets(groups, [key, *groups[0].tuned])
-    named = rename([same[0] for same in alike], without=[key, *groups[0].tuned])
-    found = [[(setting(g.runs[0], key), g) for g in same] for same in alike]
-    shapes = {one.label: {brief(v): g for v, g in same} for one, same in zip(named, found, strict=True)}
-    values = {value for shape in shapes.values() for value in shape}
-    if len(shapes) < 2 or len(values) < 2 or any(value is None for same in found for value, _ in same):
-        raise ConfigError(f"crossing={key}: must be a key with two values, for two groups")
-    for name, value in itertools.product(shapes, sorted(values)):
-        if value not in shapes[name] or not shapes[name][value].completed:
-            raise ConfigError(f"crossing={key}: {name} must have completed runs at {value} too")
-    return shapes
-
-
 def _of_unit(findings: Sequence[Finding], unit: Sequence[int]) -> Judged:
     """Of alternatives one is enough, and all must be refuted."""
     alternatives = [findings[index] for index in unit]
@@ -277,29 +228,4 @@ def _of_parts(findings: Sequence[Finding], units: Units) -> Judged:
         return "mixed" if "supported" in words else "refuted", None
     if words == {"supported"}:
         return "supported", None
-    return "inconclusive", _most([seeds for word, seeds in judged if word == "inconclusive"])
-
-
-def _of_pairs(findings: Sequence[Finding]) -> Judged:
-    """Of two groups that are best at one value each, is each the better there?"""
-    pairs = list(zip(findings[::2], findings[1::2], strict=True))
-    if any({one.word, two.word} == {"supported"} for one, two in pairs):
-        return "supported", None
-    possible = [pair for pair in pairs if "refuted" not in {finding.word for finding in pair}]
-    known = [
-        most for pair in possible if (most := _most([f.seeds for f in pair if f.word == "inconclusive"])) is not None
-    ]
-    return "inconclusive", min(known, default=None)
-
-
-def _of_one(findings: Sequence[Finding]) -> Judged:
-    """Is the group that validates best everywhere also better than the next everywhere?"""
-    if {finding.word for finding in findings} == {"supported"}:
-        return "refuted", None
-    return "inconclusive", _most([finding.seeds for finding in findings if finding.word == "inconclusive"])
-
-
-def _most(seeds: Sequence[float | None]) -> float | None:
-    """What is enough for all of them, where that is known of all."""
-    known = [count for count in seeds if count is not None]
-    return max(known) if known and len(known) == len(seeds) else None
+    return "inconclusive", most_of([seeds for word, seeds in judged if word == "inconclusive"])

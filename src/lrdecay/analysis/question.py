@@ -1,7 +1,7 @@
 """One comparison that a claim rests on: what is asked, and what the runs answer."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -58,6 +58,11 @@ class Finding:
 
 Answer = tuple[Word, str, float | None]
 """Word, why and seeds of a `Finding`."""
+
+
+Judged = tuple[Word, float | None]
+"""A word, and the seeds that would decide what is inconclusive, where that is known."""
+Rule = Callable[[Sequence[Finding]], Judged]
 
 
 @dataclass(frozen=True)
@@ -163,3 +168,9 @@ def _of_signs(expected: bool, pairs: int, why: str, alpha: Alpha) -> Answer:
         return "supported" if expected else "refuted", why, None
     more = (n for n in range(pairs + 1, MOST_SEEDS + 1) if decides(n))
     return "inconclusive", f"{why}, too few for a sign test", next(more, math.inf)
+
+
+def most_of(seeds: Sequence[float | None]) -> float | None:
+    """What is enough for all of them, where that is known of all."""
+    known = [count for count in seeds if count is not None]
+    return max(known) if known and len(known) == len(seeds) else None

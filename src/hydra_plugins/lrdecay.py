@@ -1,6 +1,6 @@
 """Where Hydra looks for launchers and sweepers: it takes none from anywhere else than this namespace."""
 
-from lrdecay.sweeps import grid, parallel, search
+from lrdecay.sweeps import grid, on_ray, on_slurm, parallel, search
 
 
 class ParallelLauncher(parallel.ParallelLauncher):
@@ -13,3 +13,11 @@ class Grid(grid.Grid):
 
 class Search(search.Search):
     __doc__ = search.Search.__doc__
+
+
+class RayLauncher(on_ray.RayLauncher):
+    __doc__ = on_ray.RayLauncher.__doc__
+
+
+class SlurmLauncher(on_slurm.SlurmLauncher):
+    __doc__ = on_slurm.SlurmLauncher.__doc__

@@ -20,6 +20,10 @@ class DivergedError(ArithmeticError):
     """The training loss is no longer a finite number."""
 
 
+class PrunedError(Exception):
+    """A search has stopped the run, since others were better."""
+
+
 def require(condition: bool, key: str, value: object, allowed: str) -> None:
     """Raises `BadValue` unless `condition` holds."""
     if not condition:

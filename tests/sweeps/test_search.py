@@ -40,7 +40,7 @@ def records(folder: Path) -> dict[int, dict]:
 def searched(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("search")
     words = [RATES, "schedule=step,cosine", "schedule.gamma=interval(0.1,0.9)", "hydra.sweeper.n_trials=5"]
-    done = search(folder, *words, "hydra/launcher=parallel")
+    done = search(folder, *words, "hydra/launcher=parallel", "hydra.sweeper.fresh_seeds=2")
     assert done.process.exitcode == 0, done.text
     assert "5 of 5 trials gave val/acc" in done.text
     return folder
@@ -57,6 +57,43 @@ def test_each_trial_is_a_run_and_its_value_that_of_the_validation(searched):
         assert ("schedule.gamma" in trial.params) == (trial.params["schedule"] == "step")
         if "schedule.gamma" in trial.params:
             assert record["config"]["schedule"]["gamma"] == pytest.approx(trial.params["schedule.gamma"], rel=1e-5)
+
+
+def test_the_best_of_each_schedule_is_compared_by_seeds_that_chose_nothing(searched):
+    best = {}
+    for trial in study_of(searched).trials:
+        chosen = best.setdefault(trial.params["schedule"], trial)
+        if trial.value > chosen.value:
+            best[trial.params["schedule"]] = trial
+    assert len(best) == 2
+    made = [json.loads(file.read_text()) for file in (searched / "outputs/sweeps/it/best").glob("*/record.json")]
+    assert sorted((one["choices"]["schedule"], one["config"]["seed"]) for one in made) == [
+        ("cosine", 1001), ("cosine", 1002), ("step", 1001), ("step", 1002),
+    ]  # fmt: skip
+    for one in made:
+        rate = best[one["choices"]["schedule"]].params["optimizer.lr"]
+        assert one["config"]["optimizer"]["lr"] == pytest.approx(rate, rel=1e-5)
+    assert (searched / "outputs/sweeps/it/best/report.html").is_file()
+
+
+def test_poor_trials_are_stopped_early(tmp_path):
+    words = ["optimizer.lr=0.01,0.02,0.005,0.003,0.03,1e-6,1e-7", "hydra.sweeper.sampler=grid", "trainer.max_epochs=4"]
+    words += ["hydra.sweeper.pruner=median", "hydra.sweeper.prune_after=50"]
+    done = search(tmp_path, *words)
+    assert done.process.exitcode == 0, done.text
+    assert "5 of 7 trials gave val/acc, 2 were pruned or diverged" in done.text
+    assert "optimizer.lr=1e-06: pruned: at step 36 of 72" in done.text
+    made = records(tmp_path)
+    outcomes = {one["config"]["optimizer"]["lr"]: (one["status"], len(one["epochs"])) for one in made.values()}
+    assert outcomes[0.01] == ("completed", 4)
+    assert outcomes[1e-6] == outcomes[1e-7] == ("pruned", 2)
+    states = {float(trial.params["optimizer.lr"]): trial.state for trial in study_of(tmp_path).trials}
+    assert states[1e-6] == TrialState.PRUNED
+    reported = study_of(tmp_path).trials[0].intermediate_values
+    assert list(reported) == [25, 50, 75], "by the part of the run, so that long and short ones compare"
+    again = search(tmp_path, *words)
+    assert again.process.exitcode == 0, again.text
+    assert records(tmp_path) == made
 
 
 def test_there_is_a_page_with_the_figures(searched):
@@ -194,13 +231,23 @@ def test_several_objectives_in_a_database(tmp_path):
         ([RATES, "hydra.sweeper.n_trials=0"], "error: hydra.sweeper.n_trials=0: must be an integer, at least 1"),
         ([RATES, "hydra.sweeper.objective=test/acc"], "error: hydra.sweeper.objective=test/acc: must be among val/acc"),
         ([RATES, "seed=1", "hydra.sweeper.seeds=2"], "error: seed: must be left to hydra.sweeper.seeds"),
+        (
+            [RATES, "hydra.sweeper.pruner=axe"],
+            "error: hydra.sweeper.pruner=axe: must be one of median, percentile, hyp",
+        ),
+        ([RATES, "hydra.sweeper.prune_after=0"], "error: hydra.sweeper.prune_after=0: must be a percentage of the run"),
+        (
+            [RATES, "hydra.sweeper.pruner=median", "hydra.sweeper.seeds=2"],
+            "error: hydra.sweeper.pruner=median: must be null with several seeds",
+        ),
+        ([RATES, "hydra.sweeper.fresh_seeds=-1"], "error: hydra.sweeper.fresh_seeds=-1: must be an integer, at least"),
         (["seed=1,2"], "error: seed: cannot be searched over"),
         ([RATES, "hydra.sweeper.storage=nonsense://x"], "error: hydra.sweeper.storage=nonsense://x: cannot be used"),
         ([RATES, "schedule=nonsense,cosine"], "error: schedule=nonsense: must be one of constant, cosine"),
         (["schedule.gamma=0.1,0.5", "schedule=linear,cosine"], "error: schedule.gamma=0.1,0.5: no such key"),
         ([RATES, "schedule=cosine", "optimizer.nonsense=1"], "error: optimizer.nonsense: no such key"),
     ],
-    ids=range(14),
+    ids=range(18),
 )
 def test_bad_input_is_one_line(words, message, tmp_path):
     done = search(tmp_path, *words)

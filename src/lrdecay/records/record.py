@@ -33,8 +33,8 @@ PACKAGES = (
     "lrdecay", "torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "schedulefree",
     "scikit-learn",
 )  # fmt: skip
-STATUSES = ("running", "completed", "failed", "diverged", "interrupted")
-Status = Literal["running", "completed", "failed", "diverged", "interrupted"]
+STATUSES = ("running", "completed", "failed", "diverged", "interrupted", "pruned")
+Status = Literal["running", "completed", "failed", "diverged", "interrupted", "pruned"]
 Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """JSON knows no bounds; these leave room to compute with a number."""
 Row = dict[str, Number | None]
@@ -155,7 +155,7 @@ class Record(msgspec.Struct):
     def settled(self) -> bool:
         """Whether the run would end the same way again."""
         status = self.outcome.status
-        return status == "completed" or (status == "diverged" and self.plan.code == provenance()["code"])
+        return status in ("completed", "pruned") or (status == "diverged" and self.plan.code == provenance()["code"])
 
     @property
     def result_hash(self) -> str:

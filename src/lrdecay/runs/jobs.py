@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lrdecay.config.messages import one_line
 from lrdecay.config.overrides import flags, shell_word
-from lrdecay.errors import ConfigError, DivergedError
+from lrdecay.errors import ConfigError, DivergedError, PrunedError
 from lrdecay.records.record import Status
 from lrdecay.records.recorder import Recorder
 from lrdecay.reports import console
@@ -31,6 +31,9 @@ LEFT_BEHIND = (
     "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "OMP_NUM_THREADS", "WORLD_SIZE", "CUBLAS_WORKSPACE_CONFIG",
 )  # fmt: skip
 """Environment variables that Lightning sets."""
+
+MET_BY_ALL = (ConfigError, DivergedError, PrunedError, Interrupted)
+"""What all processes of a distributed run meet at the same step."""
 
 
 @contextmanager
@@ -49,9 +52,10 @@ def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Itera
     try:
         yield
     except BaseException as error:
-        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(error, ConfigError | DivergedError):
-            # All processes of a distributed run meet it, and the first one reports it. Any other status would make
-            # Lightning kill that one.
+        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(
+            error, ConfigError | DivergedError | PrunedError | Interrupted
+        ):
+            # The first one reports it. Any other status of the others would make Lightning kill that one.
             raise SystemExit(0) from error
         stop.ignore()
         outcome.status = _status(error)
@@ -85,6 +89,8 @@ def _exit_status(error: BaseException) -> int:
 def _status(error: BaseException) -> Status:
     if isinstance(error, DivergedError):
         return "diverged"
+    if isinstance(error, PrunedError):
+        return "pruned"
     return "failed" if isinstance(error, Exception) else "interrupted"
 
 

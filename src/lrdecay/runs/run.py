@@ -36,6 +36,7 @@ from lrdecay.training.ending import ended_by
 from lrdecay.training.models import parameter_count
 from lrdecay.training.module import Classifier
 from lrdecay.training.process import prepare_process
+from lrdecay.training.pruning import Pruning
 from lrdecay.training.stopping import Stop
 from lrdecay.training.warnings import without_expected_warnings
 
@@ -81,7 +82,7 @@ def run(config: DictConfig) -> float:
         recorder = Recorder(attempt.record, underway=attempt.first)
         sweep = None if alone else Path(job.sweep.dir).name
         with outcome_recorded(recorder, stop, sweep), job_of_many(job), without_expected_warnings():
-            this = prepare(config, recorder, stop, attempt, announces=alone)
+            this = prepare(config, recorder, stop, attempt, announces=alone, pruning=_pruning(job))
             fit(this)
             value = finish(this)
             if alone and this.trainer.is_global_zero:
@@ -103,7 +104,21 @@ def own_folder(job: Any) -> Path:
     return next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
 
 
-def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt, announces: bool) -> Run:
+def _pruning(job: Any) -> Pruning | None:
+    """What stops this job of a search early, if anything is to."""
+    if job.mode == RunMode.RUN or not job.sweeper.get("pruner"):
+        return None
+    return Pruning(job.sweeper, Path(job.sweep.dir).absolute(), job.job.num)
+
+
+def prepare(
+    config: DictConfig,
+    recorder: Recorder,
+    stop: Stop,
+    attempt: Attempt,
+    announces: bool,
+    pruning: Pruning | None = None,
+) -> Run:
     """Builds everything that the configuration names, and loads the data and the checkpoint to continue from.
 
     Args:
@@ -112,6 +127,7 @@ def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt
         stop: receives signals.
         attempt: whether it is the first one at this run.
         announces: whether to say what will be trained.
+        pruning: stops it early.
 
     Raises:
         ConfigError: a value cannot be used; nothing has been trained.
@@ -133,6 +149,8 @@ def prepare(config: DictConfig, recorder: Recorder, stop: Stop, attempt: Attempt
             console.say(f"resumes after step {trainer.global_step:,} of {record.plan.total_steps:,}")
 
     keeper = RecordKeeper(recorder, stop, announce)
+    if pruning is not None:
+        parts.callbacks["pruning"] = pruning
     trainer = make_trainer(parts, record.plan, record.directory, keeper)
     if attempt.first and trainer.is_global_zero:
         recorder.write()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
 
+AS_MEANT = ("completed", "pruned")
+"""Statuses of runs that did what they were launched for."""
+
 
 @runtime_checkable
 class NumberedLauncher(Protocol):
@@ -102,11 +105,12 @@ class Grid(Sweeper):
             earlier.assign(jobs)
             with read_write(config), open_dict(config):
                 config.hydra.sweep.dir = str(folder)
-            self._launch(jobs, earlier, variants)
-            if rank() == 0:  # of several processes of one job, as Slurm starts them, the first one tells
-                self._compare(jobs, folder)
+            waited = self._launch(jobs, earlier, variants)
+            if waited and rank() == 0:  # of several processes of one job, as Slurm starts them, the first one tells
+                end(self._compare(jobs, folder), len(jobs))
 
-    def _launch(self, jobs: "Sequence[Job]", earlier: "Earlier", variants: "Variants") -> None:
+    def _launch(self, jobs: "Sequence[Job]", earlier: "Earlier", variants: "Variants") -> bool:
+        """Launches what is not complete; whether the launcher has waited for it."""
         from lrdecay.sweeps.announcements import Announcements
 
         waiting = [job for job in jobs if not earlier.settled(job.folder)]
@@ -120,7 +124,7 @@ class Grid(Sweeper):
                 new = f"{job.name} already contains a different run, so this one is {job.folder}"
                 print(f"warning: {new}: {'; '.join(changed)}", file=sys.stderr)
         if not waiting:
-            return
+            return True
         context = HydraContext(variants, cast(Any, announcements))
         launcher = Plugins.instance().instantiate_launcher(context, self.task, self.of_the_sweep)
         folder = override("hydra.sweep.dir", self.of_the_sweep.hydra.sweep.dir)
@@ -128,8 +132,10 @@ class Grid(Sweeper):
         size = self.max_batch_size or len(numbered)
         for first in range(0, len(numbered), size):
             launch(launcher, numbered[first : first + size])
+        return getattr(launcher, "waits", True)
 
-    def _compare(self, jobs: "Sequence[Job]", folder: Path) -> None:
+    def _compare(self, jobs: "Sequence[Job]", folder: Path) -> int:
+        """Compares the runs of a folder; how many of the jobs did not complete."""
         from lrdecay.analysis.groups import load_records
         from lrdecay.reports.console import relative
         from lrdecay.reports.report import report
@@ -138,7 +144,7 @@ class Grid(Sweeper):
         for problem in problems:
             print(problem, file=sys.stderr)
         for record in records:
-            if record.outcome.status != "completed":
+            if record.outcome.status not in AS_MEANT:
                 print(f"{record.directory.name}: {record.outcome.status}: {record.outcome.error}", file=sys.stderr)
         try:
             files = report(records, folder)
@@ -147,9 +153,14 @@ class Grid(Sweeper):
             sys.exit("error: the runs are recorded, but comparing them failed")
         for file in files:
             print(relative(file), flush=True)
-        completed = {record.directory.name for record in records if record.outcome.status == "completed"}
-        if failed := sum(job.folder not in completed for job in jobs):
-            sys.exit(f"error: {failed} of {len(jobs)} jobs did not complete")
+        ended = {record.directory.name for record in records if record.outcome.status in AS_MEANT}
+        return sum(job.folder not in ended for job in jobs)
+
+
+def end(failed: int, jobs: int) -> None:
+    """Ends the program with status 1 if a job did not complete."""
+    if failed:
+        sys.exit(f"error: {failed} of {jobs} jobs did not complete")
 
 
 def launch(launcher: Launcher, jobs: Sequence[tuple[int, Sequence[str]]]) -> None:

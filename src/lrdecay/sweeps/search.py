@@ -18,7 +18,7 @@ from lrdecay.config.overrides import key_of, override
 from lrdecay.errors import ConfigError, is_integer
 from lrdecay.records.locks import locked, rank
 from lrdecay.sweeps.folders import claim_sweep
-from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, launch, read_earlier
+from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, end, launch, read_earlier
 from lrdecay.sweeps.space import Space, read_space
 from lrdecay.text import plural
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from lrdecay.config.variants import Variants
     from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
+
+BEST = "best"
+"""Within the folder of a search: the comparison of the best setting of each schedule."""
+FRESH = 1001
+"""The first of the seeds with which they are compared."""
+UNPRUNED = "hydra.sweeper.pruner=null"
 
 
 class Search(Grid):
@@ -44,6 +50,10 @@ class Search(Grid):
         sampler: see `lrdecay.sweeps.study.SAMPLERS`.
         sampler_seed: of its random numbers.
         storage: URL of a database; ``None`` for a journal in the folder.
+        pruner: which trials are stopped early, see `lrdecay.training.pruning.make_pruner`; ``None`` for none.
+        prune_after: the part of its run, in percent, that every trial has.
+        fresh_seeds: runs of the best setting of each schedule in the end, with seeds that have chosen nothing; 0 for
+            no such comparison.
 
     Raises:
         ConfigError: a value cannot be used.
@@ -58,6 +68,9 @@ class Search(Grid):
         sampler: str = "tpe",
         sampler_seed: int = 1,
         storage: str | None = None,
+        pruner: str | None = None,
+        prune_after: int = 25,
+        fresh_seeds: int = 3,
     ) -> None:
         super().__init__(params)
         from lrdecay.sweeps.study import OBJECTIVES, SAMPLERS
@@ -74,6 +87,23 @@ class Search(Grid):
             raise ConfigError(f"hydra.sweeper.objective={objective}: must be among {', '.join(OBJECTIVES)}")
         self.n_trials, self.seeds, self.sampler = n_trials, seeds, sampler
         self.sampler_seed, self.storage = sampler_seed, storage
+        self._set_pruning(pruner, prune_after)
+        if not is_integer(fresh_seeds) or fresh_seeds < 0:
+            raise ConfigError(f"hydra.sweeper.fresh_seeds={fresh_seeds}: must be an integer, at least 0")
+        self.fresh_seeds = fresh_seeds
+
+    def _set_pruning(self, pruner: str | None, after: int) -> None:
+        from lrdecay.records.studies import PRUNERS
+
+        if pruner is not None and pruner not in PRUNERS:
+            raise ConfigError(f"hydra.sweeper.pruner={pruner}: must be one of {', '.join(PRUNERS)}, or null")
+        if not is_integer(after) or not 1 <= after <= 99:
+            raise ConfigError(f"hydra.sweeper.prune_after={after}: must be a percentage of the run, 1 to 99")
+        if pruner is not None and (self.seeds > 1 or self.objectives not in (["val/acc"], ["val/loss"])):
+            raise ConfigError(
+                f"hydra.sweeper.pruner={pruner}: must be null with several seeds, and with another objective than "
+                "val/acc or val/loss alone"
+            )
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the trials that are missing, and says which is the best; ends with status 1 if a run failed.
@@ -82,12 +112,6 @@ class Search(Grid):
             ConfigError: the space cannot be searched; nothing was run.
         """
         from lrdecay.config.variants import Variants
-        from lrdecay.files import write_atomically
-        from lrdecay.reports.console import relative
-        from lrdecay.reports.search import search_page
-        from lrdecay.sweeps.announcements import Announcements
-        from lrdecay.sweeps.earlier import Earlier
-        from lrdecay.sweeps.study import begun, enqueue_grid, make_sampler, open_study, told
 
         config, loader = self.of_the_sweep, self.context.config_loader
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
@@ -97,35 +121,86 @@ class Search(Grid):
         self._check_keys(space, variants)  # a mistake is found before a folder is made
         folder = Path(claim_sweep(config.hydra.sweep.dir, config.get("name")))
         with locked(folder):
-            earlier = Earlier(read_earlier(folder))
-            with read_write(config), open_dict(config):
-                config.hydra.sweep.dir = str(folder)
-            kept = {
-                "fixed": sorted(space.fixed),
-                "space": sorted(one.given for one in space.dimensions),
-                "seeds": f"hydra.sweeper.seeds={self.seeds}",
-            }
-            study = open_study(folder, self.storage, self.objectives, **kept)
-            # Resumed with the same seed it would begin with the same random trials.
-            study.sampler = make_sampler(self.sampler, self.sampler_seed + begun(study))
-            has = partial(self.has, variants)
-            most = enqueue_grid(study, space, has) if self.sampler == "grid" else self.n_trials
-            count = min(self.n_trials, most)
-            jobs: dict[int, Job] = {}
-            total = count * self.seeds
-            announcements = Announcements(jobs, total, total - begun(study) * self.seeds, self.context.callbacks)
-            print(f"{plural(count, 'trial')} of {plural(self.seeds, 'run')} → {folder}", flush=True)
-            trials = Trials(study, space, self, variants, earlier, jobs, announcements, count)
-            context = HydraContext(variants, cast(Any, announcements))
-            stream(Plugins.instance().instantiate_launcher(context, self.task, config), trials)
+            study = self._open(space, folder)
+            jobs = self._run_trials(study, space, variants, folder)
             if rank() == 0:
-                lines = told(study, self.objectives)
-                print("\n".join(lines), flush=True)
-                if study.best_trials:
-                    page = folder / "search.html"
-                    write_atomically(page, search_page(study, self.objectives, lines).encode())
-                    print(relative(page), flush=True)
-                self._compare(list(jobs.values()), folder)
+                self._tell(study, folder)
+                failed, made = self._compare(list(jobs.values()), folder), len(jobs)
+                if best := self._best_settings(study, space, variants):
+                    failed += self._compare_best(best, space, variants, folder / BEST)
+                    made += len(best)
+                end(failed, made)
+
+    def _open(self, space: Space, folder: Path) -> "optuna.Study":
+        from lrdecay.sweeps.study import begun, make_sampler, open_study
+
+        kept = {
+            "fixed": sorted(space.fixed),
+            "space": sorted(one.given for one in space.dimensions),
+            "seeds": f"hydra.sweeper.seeds={self.seeds}",
+        }
+        study = open_study(folder, self.storage, self.objectives, **kept)
+        # Resumed with the same seed it would begin with the same random trials.
+        study.sampler = make_sampler(self.sampler, self.sampler_seed + begun(study))
+        return study
+
+    def _run_trials(self, study: "optuna.Study", space: Space, variants: "Variants", folder: Path) -> "dict[int, Job]":
+        """Runs what is missing of all trials, and gives the jobs of those that there were to run."""
+        from lrdecay.sweeps.announcements import Announcements
+        from lrdecay.sweeps.earlier import Earlier
+        from lrdecay.sweeps.study import begun, enqueue_grid
+
+        config, earlier = self.of_the_sweep, Earlier(read_earlier(folder))
+        _set_folder(config, folder)
+        most = enqueue_grid(study, space, partial(self.has, variants)) if self.sampler == "grid" else self.n_trials
+        count = min(self.n_trials, most)
+        jobs: dict[int, Job] = {}
+        total = count * self.seeds
+        announcements = Announcements(jobs, total, total - begun(study) * self.seeds, self.context.callbacks)
+        print(f"{plural(count, 'trial')} of {plural(self.seeds, 'run')} → {folder}", flush=True)
+        trials = Trials(study, space, self, variants, earlier, jobs, announcements, count)
+        context = HydraContext(variants, cast(Any, announcements))
+        stream(Plugins.instance().instantiate_launcher(context, self.task, config), trials)
+        return jobs
+
+    def _tell(self, study: "optuna.Study", folder: Path) -> None:
+        from lrdecay.files import write_atomically
+        from lrdecay.reports.console import relative
+        from lrdecay.reports.search import search_page
+        from lrdecay.sweeps.study import told
+
+        lines = told(study, self.objectives)
+        print("\n".join(lines), flush=True)
+        if study.best_trials:
+            page = folder / "search.html"
+            write_atomically(page, search_page(study, self.objectives, lines).encode())
+            print(relative(page), flush=True)
+
+    def _best_settings(self, study: "optuna.Study", space: Space, variants: "Variants") -> list[list[str]]:
+        """The overrides of the best trial of each schedule with each of the fresh seeds, where there are several."""
+        from lrdecay.sweeps.study import best_of_each
+
+        best = best_of_each(study, "schedule") if len(self.objectives) == 1 else []
+        if len(best) < 2:
+            return []
+        has = partial(self.has, variants)
+        settings = [[w for w in space.suggest(trial, has) if key_of(w) != "seed"] for trial in best]
+        seeds = range(FRESH, FRESH + self.fresh_seeds)
+        return [[*words, f"seed={seed}", UNPRUNED] for words in settings for seed in seeds]
+
+    def _compare_best(self, best: list[list[str]], space: Space, variants: "Variants", folder: Path) -> int:
+        """Runs the best settings with seeds that have chosen nothing, and compares them; how many did not complete."""
+        from lrdecay.sweeps.earlier import Earlier
+        from lrdecay.sweeps.plan import plan
+
+        print("\nThe best setting of each schedule, with seeds that have chosen nothing", flush=True)
+        folder.mkdir(exist_ok=True)
+        earlier = Earlier(read_earlier(folder))
+        _set_folder(self.of_the_sweep, folder)
+        jobs = plan(variants, self.of_the_sweep, best, [key_of(word) for word in (*space.fixed, UNPRUNED)])
+        earlier.assign(jobs)
+        self._launch(jobs, earlier, variants)
+        return self._compare(jobs, folder)
 
     def _check(self, space: Space) -> None:
         if self.seeds > 1 and any(key_of(word) == "seed" for word in space.fixed):
@@ -154,6 +229,11 @@ class Search(Grid):
         group, _, name = key.rpartition(".")
         node = OmegaConf.select(config, group) if group else config
         return isinstance(node, DictConfig) and name in node
+
+
+def _set_folder(config: DictConfig, folder: Path) -> None:
+    with read_write(config), open_dict(config):
+        config.hydra.sweep.dir = str(folder)
 
 
 class Trials:

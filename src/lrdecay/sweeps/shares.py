@@ -1,7 +1,8 @@
 """What each of the jobs that run side by side gets of the machine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lrdecay.machine import cores
 
@@ -26,3 +27,13 @@ def shares(processes: int, threads: int | None, gpus: Sequence[str]) -> list[Sha
     """
     threads = threads or max(cores() // processes, 1)
     return [Share(threads, gpus[number % len(gpus)] if gpus else None) for number in range(processes)]
+
+
+def processes_of(trainer: Mapping[str, Any]) -> int:
+    """How many processes of one node a trainer's configuration asks for, as far as it says so."""
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, str) and devices.isdecimal():
+        devices = int(devices)
+    if isinstance(devices, int):
+        return max(devices, 1)
+    return 1 if isinstance(devices, str) else len(devices)

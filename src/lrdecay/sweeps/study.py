@@ -5,7 +5,6 @@ import itertools
 import logging
 import math
 import statistics
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS, MONITORED
 from lrdecay.records.record import Record
+from lrdecay.records.studies import JOURNAL, quiet, storage_of
 from lrdecay.reports.search import enough_to_weigh
 from lrdecay.sweeps.space import Space
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "gp", "nsga")
 OBJECTIVES = (*MONITORED, "seconds")
 """Measured by validation, never on test items; and the time of training."""
-JOURNAL = "study.journal"
 
 
 def open_study(folder: Path, storage: str | None, objectives: Sequence[str], **kept: Any) -> "optuna.Study":
@@ -40,14 +39,12 @@ def open_study(folder: Path, storage: str | None, objectives: Sequence[str], **k
     """
     try:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError as error:
         raise ConfigError('hydra/sweeper=optuna: needs Optuna: pip install -e ".[optuna]"') from error
     optuna.logging.set_verbosity(logging.ERROR)
-    with _one_line(f"hydra.sweeper.storage={storage or folder / JOURNAL}"), _quiet():
-        backend: Any = storage or optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    with _one_line(f"hydra.sweeper.storage={storage or folder / JOURNAL}"), quiet():
         study = optuna.create_study(
-            storage=backend,
+            storage=storage_of(folder, storage),
             study_name=folder.name,
             directions=["minimize" if _lower(name) else "maximize" for name in objectives],
             load_if_exists=True,
@@ -83,7 +80,7 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
         "tpe": samplers.TPESampler, "random": samplers.RandomSampler, "grid": samplers.RandomSampler,
         "cmaes": samplers.CmaEsSampler, "gp": samplers.GPSampler, "nsga": samplers.NSGAIISampler,
     }  # fmt: skip
-    with _one_line(f"hydra.sweeper.sampler={name}"), _quiet():
+    with _one_line(f"hydra.sweeper.sampler={name}"), quiet():
         made: optuna.samplers.BaseSampler = makers[name](seed=seed)
         return made
 
@@ -125,6 +122,20 @@ def interrupted(study: "optuna.Study") -> "list[optuna.trial.FixedTrial]":
     return [optuna.trial.FixedTrial(trial.params, trial.number) for trial in running]
 
 
+def best_of_each(study: "optuna.Study", key: str) -> "list[optuna.trial.FixedTrial]":
+    """The best trial with each of the values of a key, in the order of their first trials."""
+    import optuna
+
+    better = min if study.direction == optuna.study.StudyDirection.MINIMIZE else max
+    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    several: dict[Any, list[Any]] = {}
+    for trial in trials:
+        if key in trial.params:
+            several.setdefault(trial.params[key], []).append(trial)
+    best = [better(group, key=lambda trial: trial.value) for group in several.values()]
+    return [optuna.trial.FixedTrial(trial.params, trial.number) for trial in best]
+
+
 def tell(study: "optuna.Study", trial: int, records: Sequence[Record], objectives: Sequence[str]) -> None:
     """What a trial came to: its objectives; where a run diverged, that it is worse than all that did not.
 
@@ -140,9 +151,9 @@ def tell(study: "optuna.Study", trial: int, records: Sequence[Record], objective
     if values is not None:
         study.tell(trial, values)
         return
-    diverged = any(record.outcome.status == "diverged" for record in records)
+    bad = any(record.outcome.status in ("diverged", "pruned") for record in records)
     # Samplers take a pruned trial for a bad one, and leave a failed one out; of several objectives none can be pruned.
-    worst = diverged and len(objectives) == 1
+    worst = bad and len(objectives) == 1
     study.tell(trial, state=optuna.trial.TrialState.PRUNED if worst else optuna.trial.TrialState.FAIL)
 
 
@@ -152,13 +163,16 @@ def told(study: "optuna.Study", objectives: Sequence[str]) -> list[str]:
 
     states = [trial.state for trial in study.trials if trial.state != optuna.trial.TrialState.WAITING]
     complete = states.count(optuna.trial.TrialState.COMPLETE)
+    pruned = states.count(optuna.trial.TrialState.PRUNED)
     lines = [f"{complete} of {len(states)} trials gave {' and '.join(objectives)}"]
+    if pruned:
+        lines[0] += f", {pruned} were pruned or diverged"
     for trial in study.best_trials if complete else []:
         values = ", ".join(f"{name} {_text(name, value)}" for name, value in zip(objectives, trial.values, strict=True))
         chosen = " ".join(f"{key}={_brief(value)}" for key, value in trial.params.items())
         lines.append(f"best: trial {trial.number}: {values} with {chosen}")
     if len(objectives) == 1 and enough_to_weigh(study):
-        with _quiet():
+        with quiet():
             shares = optuna.importance.get_param_importances(study)
         lines.append("importance: " + ", ".join(f"{key} {share:.0%}" for key, share in shares.items()))
     return lines
@@ -189,14 +203,6 @@ def _value(record: Record, name: str) -> float:
 
 def _lower(name: str) -> bool:
     return name == "seconds" or METRICS[name].better == "lower"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Optuna says of its own experimental parts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextlib.contextmanager

@@ -9,13 +9,20 @@ import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from omegaconf import open_dict, read_write
 
 from lrdecay.sweeps.shares import Share
+
+
+class _Takes(Protocol):
+    def send(self, kind: str, content: Any) -> None:
+        """Takes what is to be told."""
 
 
 class _Sender:
@@ -34,7 +41,7 @@ class _Sender:
 class _Text(io.TextIOBase):
     """stdout or stderr of a job: its whole lines are sent to where the progress is drawn."""
 
-    def __init__(self, sender: _Sender, kind: str) -> None:
+    def __init__(self, sender: _Takes, kind: str) -> None:
         self._sender, self._kind, self._line = sender, kind, ""
 
     def writable(self) -> bool:
@@ -60,6 +67,26 @@ class _Drawn(_Text):
         self._sender.send("progress", values)
 
 
+class Kept:
+    """Keeps what is printed while it lasts, as ``texts``: stdout or stderr, and the text."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str]] = []
+
+    def send(self, kind: str, content: str) -> None:
+        self.texts.append((kind, content))
+
+    def __enter__(self) -> "Kept":
+        self._before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = _Text(self, "stdout"), _Text(self, "stderr")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = self._before
+
+
 def work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
     """A job, in its process."""
     # Ctrl-C reaches the launcher, which passes it on once.
@@ -69,19 +96,38 @@ def work(messages: Connection, call: bytes, share: Share, draw: bool) -> None:
     sender = _Sender(messages)
     sender.send("ready", None)
     sys.stdout, sys.stderr = _Drawn(sender, "stdout") if draw else _Text(sender, "stdout"), _Text(sender, "stderr")
+    os.environ |= share.environment
+    sender.send("result", packed(perform(call, share.threads)))
+
+
+def perform(call: bytes, threads: int, folder: Path | None = None) -> JobReturn:
+    """Runs a job in this process.
+
+    Args:
+        call: the pickled state of Hydra, task, configuration, context and command line.
+        threads: CPU threads of the job.
+        folder: of the sweep, where it is another one than the configuration says.
+    """
     for name in ("pytorch_lightning", "lightning_fabric"):
         # They were imported before logging was set up, and print on their own then.
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     import torch
 
-    os.environ |= share.environment
-    torch.set_num_threads(share.threads)
-    state, task, config, context = cloudpickle.loads(call)
+    torch.set_num_threads(threads)
+    state, task, config, context, sys.argv = cloudpickle.loads(call)
     setup_globals()
     Singleton.set_state(state)
-    result = run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-    sender.send("result", cloudpickle.dumps(result))
+    if folder is not None:
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweep.dir = str(folder)
+    return run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+
+
+def packed(result: JobReturn) -> bytes:
+    """What a job returned, pickled without its configuration, a megabyte that the launcher has."""
+    result.cfg = result.hydra_cfg = None
+    return bytes(cloudpickle.dumps(result))
 
 
 def _end_with_launcher() -> None:

@@ -9,6 +9,7 @@ EXPECTED = (
     "It is recommended to use .*sync_dist",  # the journal reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
     r"Be aware that when using `ckpt_path`.*\['(Timer|EarlyStopping)",  # an extension may lift them
+    "The `srun` command is available",  # on a login node, where short runs are tried
     "You're resuming from a checkpoint that ended before",  # `Order` handles it, or says that it cannot
 )
 

@@ -1,0 +1,377 @@
+"""``hydra/launcher=slurm``: the jobs of a sweep as an array job of Slurm.
+
+Before its time limit a job writes a checkpoint, is requeued, and resumes. submitit writes the script, submits it and
+keeps what jobs return; whether a job is still there is asked of ``squeue``, since ``sacct`` needs a database that
+not every cluster has.
+
+Imported at every start of ``train.py``, so nothing heavy is imported here.
+"""
+
+import contextlib
+import getpass
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from hydra.core.utils import JobReturn
+from omegaconf import OmegaConf
+
+from lrdecay.config.messages import one_line
+from lrdecay.errors import ConfigError, is_integer
+from lrdecay.files import write_atomically
+from lrdecay.sweeps.grid import Source
+from lrdecay.sweeps.launching import Job, JobLauncher, draw, require
+from lrdecay.sweeps.shares import processes_of
+from lrdecay.sweeps.worker import packed, perform
+from lrdecay.training.stopping import Interrupted
+
+FOLDER = ".slurm"
+"""Within a sweep's folder: scripts, logs, and what jobs returned."""
+SUBMITTED = "submitted.json"
+"""Within `FOLDER`: the id in Slurm of each run's job, by the name of its folder, and its overrides."""
+OVER = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
+}  # fmt: skip
+"""States in which a job will not run any more."""
+ASKS_EVERY = 3.0
+"""Seconds between two questions to Slurm's controller."""
+ARRIVES = 30.0
+"""Seconds that a result may take to be seen here, over a network's file system, after its job is over."""
+
+
+class SlurmLauncher(JobLauncher):
+    """Submits the jobs to Slurm, and waits for them.
+
+    Args:
+        partition, account, qos: as Slurm has them; ``None`` for its defaults.
+        time: minutes until Slurm ends a job; what takes longer is requeued.
+        grace: seconds before that at which a job writes its checkpoint.
+        requeues: how often a job may be requeued at its time limit.
+        cpus: of each process of a job, and its threads.
+        gpus: of each job on each node.
+        memory: GB of each job on each node; ``None`` for Slurm's default.
+        at_a_time: jobs at a time; ``None`` for as many as Slurm starts. A search needs it.
+        modules: loaded first, ``module load NAME``.
+        setup: lines of shell that come next.
+        parameters: other options of ``sbatch``, by name.
+        wait: whether to wait for the jobs; otherwise ``scripts/compare.py`` tells later what there is.
+
+    Raises:
+        ConfigError: a value cannot be used, or there is no Slurm.
+    """
+
+    def __init__(
+        self, partition: str | None = None, account: str | None = None, qos: str | None = None, time: int = 60,
+        grace: int = 120, requeues: int = 100, cpus: int = 1, gpus: int = 0, memory: float | None = None,
+        at_a_time: int | None = None, modules: Sequence[str] = (), setup: Sequence[str] = (),
+        parameters: Mapping[str, Any] | None = None, wait: bool = True,
+    ) -> None:  # fmt: skip
+        require("hydra.launcher", time=time, grace=grace, cpus=cpus, at_a_time=at_a_time)
+        for key, value in (("requeues", requeues), ("gpus", gpus)):
+            if not is_integer(value) or value < 0:
+                raise ConfigError(f"hydra.launcher.{key}={value}: must be an integer, at least 0")
+        if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int | float) or memory <= 0):
+            raise ConfigError(f"hydra.launcher.memory={memory}: must be a number of GB above 0, or null")
+        for key, lines in (("modules", modules), ("setup", setup)):
+            if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
+                raise ConfigError(f"hydra.launcher.{key}={lines}: must be a list of texts, such as [a,b]")
+        if not isinstance(wait, bool):
+            raise ConfigError(f"hydra.launcher.wait={wait}: must be true or false")
+        if grace + 60 >= 60 * time:  # Slurm may send its signal a minute early
+            raise ConfigError(
+                f"hydra.launcher.grace={grace}: must be at least a minute below the time limit, {60 * time} seconds"
+            )
+        self.waits, self.at_a_time, self.requeues = wait, at_a_time, requeues
+        self.cpus, self.gpus = cpus, gpus
+        self._options = {
+            "slurm_partition": partition, "slurm_account": account, "slurm_qos": qos, "slurm_time": time,
+            "slurm_signal_delay_s": grace, "cpus_per_task": cpus, "slurm_gpus_per_node": gpus or None,
+            "mem_gb": memory, "slurm_array_parallelism": at_a_time,
+            "slurm_setup": [*(f"module load {name}" for name in modules), *setup] or None,
+            "slurm_additional_parameters": {"requeue": True, **(parameters or {})},
+        }  # fmt: skip
+        self._listed = False
+
+    def launch_numbered(self, jobs: Sequence[tuple[int, Sequence[str]]]) -> Sequence[JobReturn]:
+        self._listed = True
+        return super().launch_numbered(jobs)
+
+    def launch_from(self, jobs: Source) -> Sequence[JobReturn]:
+        """Runs jobs as they come, and gives what they returned in the order of their numbers.
+
+        Raises:
+            ConfigError: they come one after the other, and nothing says how many may run at a time.
+        """
+        if not self._listed and self.at_a_time is None:
+            raise ConfigError(
+                "hydra.launcher.at_a_time=null: must be an integer with hydra/sweeper=optuna, which chooses "
+                "trials by those that have ended"
+            )
+        if not self._listed and not self.waits:
+            raise ConfigError("hydra.launcher.wait=false: cannot be combined with hydra/sweeper=optuna")
+        return super().launch_from(jobs)
+
+    @contextlib.contextmanager
+    def pool(self, bars: Any) -> "Iterator[Queue]":
+        """Slurm's queue."""
+        folder = Path(self.config.hydra.sweep.dir).absolute() / FOLDER
+        at_a_time = sys.maxsize if self._listed else self.at_a_time or 1
+        yield Queue(self._executor(folder), folder, at_a_time, self.requeues, self.cpus, self.waits, bars)
+
+    def _executor(self, folder: Path) -> Callable[[], Any]:
+        """Makes what submits jobs.
+
+        Raises:
+            ConfigError: submitit is not installed, or Slurm is not there.
+        """
+        try:
+            import submitit
+        except ModuleNotFoundError as error:
+            raise ConfigError('hydra/launcher=slurm: needs submitit: pip install -e ".[slurm]"') from error
+        if missing := [name for name in ("sbatch", "squeue", "srun", "scancel") if shutil.which(name) is None]:
+            raise ConfigError(f"hydra/launcher=slurm: there is no {missing[0]} on this machine")
+        ask("sinfo", "--version")
+        ask("squeue", "--noheader", "--user", getpass.getuser())  # whether the controller answers
+        trainer: Any = OmegaConf.select(self.config, "trainer") or {}
+        options = self._options | {
+            "nodes": trainer.get("num_nodes", 1),
+            "tasks_per_node": max(processes_of(trainer), self.gpus if _all_devices(trainer) else 1),
+            "name": Path(self.config.hydra.sweep.dir).name,
+        }
+
+        def make() -> Any:
+            executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
+            executor.update_parameters(**{key: value for key, value in options.items() if value is not None})
+            return executor
+
+        return make
+
+
+def _all_devices(trainer: Any) -> bool:
+    """Whether a trainer takes all GPUs that a job has."""
+    on_gpus = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    return on_gpus and str(trainer.get("devices", 1)) in ("auto", "-1")
+
+
+@dataclass
+class _Submitted:
+    job: Job
+    slurm: Any
+    """submitit's."""
+    over_since: float | None = None
+
+
+class Queue:
+    """Jobs in Slurm's queue; a `Pool`.
+
+    Args:
+        make: makes what submits jobs.
+        folder: for scripts, logs and results.
+        at_a_time: jobs at a time at most.
+        requeues: how often a job may be requeued at its time limit.
+        threads: CPU threads of each process.
+        waits: whether to wait for the jobs.
+        bars: where progress is drawn.
+    """
+
+    def __init__(
+        self, make: Callable[[], Any], folder: Path, at_a_time: int, requeues: int, threads: int, waits: bool, bars: Any
+    ) -> None:
+        self._make, self._folder, self._at_a_time = make, folder, at_a_time
+        self._requeues, self._threads, self._waits, self._bars = requeues, threads, waits, bars
+        self._new: list[Job] = []
+        self._running: list[_Submitted] = []
+        self._asked = -ASKS_EVERY
+
+    def has_room(self) -> bool:
+        return len(self._new) + len(self._running) < self._at_a_time
+
+    def start(self, job: Job) -> None:
+        self._new.append(job)  # to be submitted together, as one array
+
+    def running(self) -> Sequence[Job]:
+        return [*self._new, *(one.job for one in self._running)]
+
+    def ended(self) -> Sequence[Job]:
+        if self._new:
+            self._submit()
+        if not self._waits:
+            self._running = []
+            print("python scripts/compare.py and the folder above tell later what there is", flush=True)
+            return []
+        time.sleep(1.0)
+        states = self._states()
+        over = [one for one in self._running if self._is_over(one, states)]
+        self._running = [one for one in self._running if one not in over]
+        for one in over:
+            self._take_in(one, states)
+        if self._bars is not None:
+            for one in over:
+                self._bars.remove(one.job.number)
+            draw(self._bars, [one.job for one in self._running])
+        return [one.job for one in over]
+
+    def _submit(self) -> None:
+        """Submits the new jobs as one array, but for those that an earlier launch has submitted and that still run."""
+        import submitit
+
+        executor, file = self._make(), self._folder / SUBMITTED
+        earlier = json.loads(file.read_text()) if file.is_file() else {}
+        alive: dict[str, Any] = {
+            name: submitit.SlurmJob(folder=self._folder, job_id=entry["id"], tasks=list(range(entry["tasks"])))
+            for name, entry in earlier.items()
+        }
+        states = states_of([one.job_id for one in alive.values()]) if alive else {}
+        for job in list(self._new):
+            entry = earlier.get(job.folder.name)
+            if entry and entry["overrides"] == _overrides(job) and states.get(entry["id"], "COMPLETED") not in OVER:
+                self._running.append(_Submitted(job, alive[job.folder.name]))
+                self._new.remove(job)
+        if self._running and states:
+            print(f"{len(self._running)} are in Slurm's queue since an earlier launch", flush=True)
+        if not self._new:
+            return
+        try:
+            with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # the error has what it says
+                made = [executor.submit(work, job.call, self._threads, self._requeues) for job in self._new]
+        except submitit.core.utils.FailedJobError as error:
+            raise ConfigError(f"hydra/launcher=slurm: sbatch: {_reason(error)}") from error
+        for job, one in zip(self._new, made, strict=True):
+            self._running.append(_Submitted(job, one))
+            tasks = {"id": one.job_id, "tasks": one.num_tasks, "overrides": _overrides(job)}
+            earlier[job.folder.name] = tasks
+        write_atomically(file, json.dumps(earlier, indent=1).encode())
+        kind = "array job" if len(made) > 1 else "job"
+        print(f"submitted to Slurm as {kind} {made[0].job_id.partition('_')[0]}", flush=True)
+        self._new = []
+
+    def _states(self) -> dict[str, str]:
+        """The states of the jobs that have no result yet, from time to time; otherwise none."""
+        if time.monotonic() < self._asked + ASKS_EVERY:
+            return {}
+        self._asked = time.monotonic()
+        ids = [one.slurm.job_id for one in self._running if not _result(one).exists()]
+        return states_of(ids) if ids else {}
+
+    def _is_over(self, one: _Submitted, states: Mapping[str, str]) -> bool:
+        if _result(one).exists():
+            return True
+        if not states:
+            return False
+        if states.get(one.slurm.job_id, "COMPLETED") not in OVER:
+            one.over_since = None
+            return False
+        one.over_since = one.over_since or time.monotonic()
+        normal = states.get(one.slurm.job_id) == "COMPLETED"
+        return not normal or time.monotonic() > one.over_since + ARRIVES
+
+    def _take_in(self, one: _Submitted, states: Mapping[str, str]) -> None:
+        if not _result(one).exists():
+            state = states.get(one.slurm.job_id, "no longer in Slurm's queue")
+            one.job.fail(f"{state}; see {one.slurm.paths.stderr}")
+            return
+        try:
+            one.job.result = cloudpickle.loads(one.slurm.task(0).result())
+        except Exception as error:  # submitit's, of whatever kind the job's was
+            one.job.fail(f"{one_line(error)}; see {one.slurm.paths.stderr}")
+
+    def interrupt(self, error: BaseException) -> None:
+        self._new = []
+        if isinstance(error, Interrupted) and error.status == 128 + signal.SIGHUP:
+            self._running = []  # whoever closes a terminal does not mean the jobs
+            return
+        if self._running:
+            ask("scancel", *(one.slurm.job_id for one in self._running))
+
+    def kill(self) -> None:
+        if self._running:
+            ask("scancel", "--signal=KILL", "--full", *(one.slurm.job_id for one in self._running))
+
+
+def _overrides(job: Job) -> list[str]:
+    return [str(word) for word in job.config.hydra.overrides.task]
+
+
+def _result(one: _Submitted) -> Path:
+    return Path(one.slurm.task(0).paths.result_pickle)
+
+
+def _reason(error: Exception) -> str:
+    """What sbatch said, without what submitit adds."""
+    lines = [line for line in str(error).splitlines() if line.startswith("sbatch: error:")]
+    return "; ".join(line.removeprefix("sbatch: error:").strip() for line in lines) or one_line(error)
+
+
+def ask(*command: str) -> str:
+    """What one of Slurm's commands prints.
+
+    Raises:
+        ConfigError: it failed, or did not answer.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"hydra/launcher=slurm: {command[0]} does not answer") from error
+    if done.returncode:
+        raise ConfigError(f"hydra/launcher=slurm: {' '.join(done.stderr.split()) or f'{command[0]} failed'}")
+    return done.stdout
+
+
+def states_of(ids: Sequence[str]) -> dict[str, str]:
+    """The state of each job that Slurm still knows, by id; it forgets them minutes after their end."""
+    listed = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(ids)}"]
+    try:
+        lines = ask(*listed).splitlines()
+    except ConfigError as error:
+        if "Invalid job id" in str(error):
+            return dict.fromkeys(ids, "COMPLETED")
+        print(f"warning: {error}", file=sys.stderr)
+        return {}
+    known = dict(line.strip().split("|", 1) for line in lines if "|" in line)
+    return dict.fromkeys(ids, "COMPLETED") | known
+
+
+def work(call: bytes, threads: int, requeues: int) -> bytes:
+    """A job, in each of its processes, on a node.
+
+    Args:
+        call: for `perform`.
+        threads: CPU threads of each process.
+        requeues: how often the job may be requeued at its time limit.
+    """
+    time_is_up = False
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal time_is_up
+        time_is_up = True
+        signal.raise_signal(signal.SIGTERM)  # which ends the run at its next step, with a checkpoint
+
+    def end(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)  # until the run listens
+
+    # In the place of submitit's: they would requeue at once, without waiting for a step, and ignore SIGTERM.
+    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, stop)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        result = perform(call, threads)
+    except SystemExit:
+        first = os.environ.get("SLURM_PROCID", "0") == "0"
+        if time_is_up and first and int(os.environ.get("SLURM_RESTART_COUNT", 0)) < requeues:
+            import submitit
+
+            submitit.JobEnvironment()._requeue(requeues)
+            time.sleep(60)  # Slurm ends it
+        raise
+    return packed(result)

@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,8 +174,7 @@ def fit(run: Run) -> None:
         Interrupted: a signal asked for it; the last checkpoint is where it stopped.
         DivergedError: the loss is not finite.
     """
-    # Several processes would not agree on the step.
-    with run.stop.at_a_step() if run.trainer.world_size == 1 else nullcontext():
+    with run.stop.at_a_step():
         run.trainer.fit(run.module, datamodule=run.data, ckpt_path=run.checkpoint, weights_only=True)
     run.stop.obey()
 

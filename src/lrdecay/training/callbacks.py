@@ -14,9 +14,10 @@ from lrdecay.metrics import METRICS
 from lrdecay.records.recorder import Recorder
 from lrdecay.schedules.placement import duration_keys
 from lrdecay.training import progress
+from lrdecay.training.agreement import Agreement
 from lrdecay.training.checkpoints import Checkpoints
 from lrdecay.training.module import Classifier
-from lrdecay.training.stopping import Stop
+from lrdecay.training.stopping import Interrupted, Stop
 
 
 class ProgressBar(Callback):
@@ -91,6 +92,7 @@ class RecordKeeper(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic() - self._before
+        self._agreement = Agreement(trainer)
         self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
         assert isinstance(pl_module, Classifier)
         assert pl_module.horizon is not None
@@ -103,18 +105,23 @@ class RecordKeeper(Callback):
             self.announce(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self.stop.requested is None or batch_idx % trainer.accumulate_grad_batches:
+        if batch_idx % trainer.accumulate_grad_batches:
             return  # gradients that are being accumulated are in no checkpoint
+        number = self._agreement.ask(self.stop.requested or 0)
+        if not number:
+            return
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.save_before_end(trainer, pl_module)
-        self.stop.obey()
+        raise Interrupted(number)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_epoch(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_epoch(trainer, pl_module)
+        if number := self._agreement.answer():
+            self.stop.requested = number  # for all to obey, when training has ended
 
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the epoch that the module has closed since, if it has; its own hook comes after all callbacks'."""

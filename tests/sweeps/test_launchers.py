@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from support import clusters, programs
 from support.programs import Program
+
+from lrdecay.machine import cores
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[8]", "process.threads=1"]
 TROUBLE = """
@@ -30,6 +33,11 @@ class Trouble(Callback):
         if self.seed == 4 and not Path(trainer.default_root_dir, 'killed').exists():
             Path(trainer.default_root_dir, 'killed').touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+class Where(Callback):
+    '''Notes where it runs.'''
+    def on_train_start(self, trainer, module):
+        Path(trainer.default_root_dir, 'where').write_text(str(Path(trainer.default_root_dir).absolute()))
 
 class Slow(Callback):
     '''Takes its time until there is a file.'''
@@ -56,7 +64,7 @@ class Launcher:
     def start(self, folder: Path, *words: str) -> Program:
         (folder / "trouble.py").write_text(TROUBLE)
         environment = {"PYTHONPATH": str(folder)} | self.environment
-        command = ["-m", f"hydra/launcher={self.name}", *self.words, *SMALL, "name=it", *words]
+        command = ["-m", f"hydra/launcher={self.name}", *PAIRS, *SMALL, "name=it", *words]
         return programs.start("train.py", *command, cwd=folder, apart=True, **environment)
 
     def run(self, folder: Path, *words: str) -> Program:
@@ -172,9 +180,11 @@ def test_what_ctrl_c_interrupts_the_same_command_completes(launcher, series, tmp
         ("ray", ["address=127.0.0.1:9"], "address=127.0.0.1:9: no Ray cluster answers there"),
         ("ray", ["address=here"], "address=here: must be host:port, auto, or null"),
         ("ray", ["gpus=1.5"], "gpus=1.5: must be a whole number above 1"),
-        ("ray", ["cpus=0"], "cpus=0: must be an integer, at least 1, or null"),
+        ("ray", ["cpus=0"], "cpus=0: must be an integer, at least 1"),
+        ("ray", ["cpus=null"], "cpus=None: must be an integer, at least 1"),
+        ("ray", ["at_a_time=0"], "at_a_time=0: must be an integer, at least 1, or null"),
         ("ray", ["retries=-1"], "retries=-1: must be an integer, at least 0"),
-        ("slurm", ["time=soon"], "time=soon: must be an integer, at least 1, or null"),
+        ("slurm", ["time=soon"], "time=soon: must be an integer, at least 1"),
         ("slurm", ["grace=3590"], "grace=3590: must be at least a minute below the time limit, 3600 seconds"),
         ("slurm", ["setup=ls"], "setup=ls: must be a list of texts, such as [a,b]"),
         ("slurm", ["wait=no_"], "wait=no_: must be true or false"),
@@ -186,6 +196,44 @@ def test_a_value_that_cannot_be(tmp_path, name, words, message):
     assert done.returncode == 1
     assert done.stderr == f"error: hydra.launcher.{message}\n"
     assert records(tmp_path) == {}
+
+
+PAIRS = ("trainer=ddp_cpu", "trainer.max_epochs=3", "seed=1,4")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    """The reference for runs of two processes."""
+    folder = tmp_path_factory.mktemp("pairs")
+    done = Launcher("basic").run(folder, *PAIRS)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class TestSeveralProcesses:
+    """``trainer=ddp_cpu``: Ray's worker starts the second process, and Slurm both."""
+
+    def test_under_ray(self, pairs, tmp_path):
+        pytest.importorskip("ray", reason="the ray extra is not installed")
+        if cores() < 2:
+            pytest.skip("a node must have two CPUs")
+        done = Launcher("ray", [], clusters.WITHOUT_TOKENS).run(tmp_path, *PAIRS)
+        assert done.returncode == 0, done.stderr
+        for run in ("01_seed-1", "02_seed-4"):
+            assert metrics(tmp_path, run) == metrics(pairs, run)
+
+    def test_under_slurm_that_tells_both_that_their_time_is_up(self, slurm, pairs, tmp_path):
+        slow = ["+callbacks.slow._target_=trouble.Slow", f"+callbacks.slow.file={tmp_path}/quick"]
+        sweep = slurm.start(tmp_path, *PAIRS, "callbacks.checkpoints.every_n_steps=5", *slow)
+        until(lambda: list(tmp_path.glob("outputs/sweeps/it/01_seed-1/checkpoints/last.ckpt")))
+        ask(slurm, "scancel", "--signal=USR2", submitted(tmp_path)["01_seed-1"])
+        until(lambda: records(tmp_path)["01_seed-1"]["status"] == "interrupted")
+        (tmp_path / "quick").touch()
+        assert sweep.wait(250) == 0, sweep.stderr
+        done = records(tmp_path)
+        assert done["01_seed-1"]["resumed"][0]["step"] > 0
+        assert [record["status"] for record in done.values()] == ["completed"] * 2
+        assert metrics(tmp_path, "02_seed-4") == metrics(pairs, "02_seed-4")
 
 
 class TestRay:
@@ -223,14 +271,24 @@ class TestRay:
 
     def test_what_a_node_wrote_elsewhere_is_brought_back(self, series, tmp_path):
         pytest.importorskip("ray", reason="the ray extra is not installed")
-        apart = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(tmp_path)]
+        outputs = tmp_path / "outputs"
+        outputs.mkdir()
+        apart = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(outputs)]
         if os.geteuid() != 0 or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
             pytest.skip("only root can give a process a file system of its own")
+        where = ["+callbacks.where._target_=trouble.Where"]
         with clusters.ray_cluster(1) as cluster:
             cluster.start(f"--address={cluster.address}", wrapper=tuple(apart))
             two = Launcher("ray", [f"hydra.launcher.address={cluster.address}"], clusters.WITHOUT_TOKENS)
-            done = two.run(tmp_path, "seed=1,4,5", "trainer.max_epochs=3", "schedule.hold=1ep")
-            assert done.returncode == 0, done.stderr
+            done = two.run(tmp_path, "seed=1,4,5,6", "trainer.max_epochs=3", *where)
+        assert done.returncode == 0, done.stderr
+        folders = {Path(file.read_text()).parent for file in tmp_path.glob("outputs/sweeps/it/*/where")}
+        assert tmp_path / "outputs/sweeps/it" in folders, "on the first node"
+        assert len(folders) > 1, "on the second"
+        assert not any(folder.exists() for folder in folders - {tmp_path / "outputs/sweeps/it"})
+        for ours, theirs in (("01_seed-1", "01_seed-1"), ("02_seed-4", "02_seed-4")):
+            assert metrics(tmp_path, ours) == metrics(series, theirs)
+        assert all((tmp_path / f"outputs/sweeps/it/{run}/checkpoints/last.ckpt").is_file() for run in records(tmp_path))
 
 
 class TestSlurm:
@@ -270,7 +328,7 @@ class TestSlurm:
         (tmp_path / "quick").touch()
         waits = slurm.run(tmp_path, *command)  # for the same jobs
         assert waits.returncode == 0, waits.stderr
-        assert "are in Slurm's queue since an earlier launch" in waits.stdout
+        assert "jobs in Slurm's queue since an earlier launch" in waits.stdout
         assert len({number.partition("_")[0] for number in submitted(tmp_path).values()}) == 1
         assert "4 runs in 2 groups" in waits.stdout
 
@@ -279,6 +337,20 @@ class TestSlurm:
         assert done.returncode == 1
         message = "hydra/launcher=slurm: sbatch: invalid partition specified: none_such"
         assert done.stderr.startswith(f"error: {message}")
+        assert done.stderr.count("\n") == 1
+
+    def test_a_slurm_that_is_down(self, slurm, tmp_path):
+        there = Path(slurm.environment["SLURM_CONF"]).read_text()
+        (tmp_path / "slurm.conf").write_text(re.sub("SlurmctldPort=.*", f"SlurmctldPort={clusters.free_port()}", there))
+        done = Launcher("slurm", [], {"SLURM_CONF": str(tmp_path / "slurm.conf")}).run(tmp_path, "seed=1,2")
+        assert done.returncode == 1
+        message = "hydra/launcher=slurm: slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+        assert done.stderr == f"error: {message}\n"
+
+    def test_more_gpus_than_there_are(self, slurm, tmp_path):
+        done = slurm.run(tmp_path, "seed=1,2", "hydra.launcher.gpus=8")
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: hydra/launcher=slurm: sbatch: ")
         assert done.stderr.count("\n") == 1
 
     def test_a_search_must_know_how_many_run_at_a_time(self, slurm, tmp_path):

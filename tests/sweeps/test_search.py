@@ -159,6 +159,33 @@ def test_a_trial_that_was_stopped_before_it_had_its_values_is_given_up(tmp_path)
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
 
 
+def test_a_trial_that_failed_is_tried_again(tmp_path):
+    (tmp_path / "trouble.py").write_text(
+        "from pathlib import Path\nfrom lrdecay.training.models import MLP\n\ndef make(**sizes):\n"
+        "    if not Path('mended').exists():\n        raise RuntimeError('broken')\n    return MLP(hidden=[4])\n"
+    )
+    words = [
+        "-m",
+        "hydra/sweeper=optuna",
+        "name=it",
+        "data=digits",
+        "trainer.max_epochs=1",
+        "model._target_=trouble.make",
+    ]
+    words += ["optimizer.lr=0.01,0.02", "hydra.sweeper.sampler=grid"]
+    broken = programs.run("train.py", *words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert broken.process.exitcode == 1
+    assert [trial.state for trial in study_of(tmp_path).trials] == [TrialState.FAIL] * 2
+    (tmp_path / "mended").touch()
+    done = programs.run("train.py", *words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.process.exitcode == 0, done.text
+    trials = study_of(tmp_path).trials
+    assert [trial.state for trial in trials] == [TrialState.FAIL] * 2 + [TrialState.COMPLETE] * 2
+    assert [trial.params for trial in trials[:2]] == [trial.params for trial in trials[2:]]
+    again = programs.run("train.py", *words, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert len(study_of(tmp_path).trials) == 4, again.text
+
+
 def test_the_objective_is_a_mean_over_seeds(tmp_path):
     done = search(tmp_path, "schedule=cosine,linear", "hydra.sweeper.seeds=2", "hydra.sweeper.sampler=grid")
     assert done.process.exitcode == 0, done.text

@@ -12,6 +12,8 @@ RENAMED = {
     "lrdecay.models.MLP": "lrdecay.training.models.MLP",
     "lrdecay.scales.Greedy": "lrdecay.schedules.Greedy",
     "lrdecay.scales.Plateau": "lrdecay.schedules.Plateau",
+    "pytorch_lightning.loggers.MLFlowLogger": "lrdecay.training.loggers.MLFlowLogger",
+    "pytorch_lightning.loggers.WandbLogger": "lrdecay.training.loggers.WandbLogger",
 }
 """Old name to new name. A name is part of a run's identity, so this is applied wherever one is read."""
 

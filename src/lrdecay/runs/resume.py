@@ -30,7 +30,10 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
         raise ConfigError(f"resume={folder}: no such folder")
     if not os.path.lexists(path / FILE):
         raise ConfigError(f"resume={folder}: no run there got as far as training: there is no {FILE}")
-    links = [] if trust else [file for file in path.rglob("*") if file.is_symlink()]
+    whole = path.resolve()
+    # Those within the folder, such as wandb/latest-run, lead nowhere else.
+    links = [file for file in path.rglob("*") if file.is_symlink() and not file.resolve().is_relative_to(whole)]
+    links = [] if trust else links
     if links:
         raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
     return path

@@ -84,10 +84,10 @@ def own_strings(conf: Path) -> Mapping[str, frozenset[str]]:
 
 @functools.cache
 def _own_names(conf: Path) -> Mapping[str, frozenset[str]]:
-    """The last names of all keys in it, by the same groups."""
+    """The names of all keys in it, by the same groups."""
     found: dict[str, set[str]] = {}
     for group, key, _ in _own_leaves(conf):
-        found.setdefault(group, set()).add(re.sub(r"\[\d+\]", "", key).rpartition(".")[2])
+        found.setdefault(group, set()).update(re.sub(r"\[\d+\]", "", key).split("."))
     return {group: frozenset(names) for group, names in found.items()}
 
 

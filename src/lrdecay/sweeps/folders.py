@@ -7,6 +7,8 @@ configuration is only shown. Imported at every start of ``train.py``, so nothing
 import itertools
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config import resolvers
@@ -109,8 +111,19 @@ def job_dir(*, _root_: DictConfig) -> str:
     return job_name(job.num, _root_.hydra.overrides.task, fixed, built_from(_root_))
 
 
+def sweep_name() -> str | None:
+    """The name of the sweep that a run is a job of; ``None`` of a run alone."""
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+
+
+def run_name() -> str:
+    """The name of a run's folder."""
+    return Path(HydraConfig.get().runtime.output_dir).name
+
+
 def register_resolvers() -> None:
     """The functions that ``conf/`` calls, and those that users may."""
     resolvers.register_resolvers()
-    for function in (run_dir, hydra_dir, sweep_folder, job_dir):
+    for function in (run_dir, hydra_dir, sweep_folder, job_dir, sweep_name, run_name):
         resolvers.register(function.__name__, function)

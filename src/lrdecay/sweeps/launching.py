@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -225,12 +225,12 @@ def ending(status: int) -> str:
     return f"killed by {known.get(-status, f'signal {-status}')}"
 
 
-def require(launcher: str, **values: Any) -> None:
-    """Refuses values that are not integers of at least 1, or null.
+def require_integer(key: str, value: object, least: int = 1, optional: bool = False) -> None:
+    """Refuses a value of a launcher's key that is not an integer of at least `least`, or, if optional, ``None``.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: it is not.
     """
-    for key, value in values.items():
-        if value is not None and not (is_integer(value) and value >= 1):
-            raise ConfigError(f"{launcher}.{key}={value}: must be an integer, at least 1, or null")
+    if not (is_integer(value) and cast(int, value) >= least) and not (optional and value is None):
+        allowed = f"an integer, at least {least}{', or null' if optional else ''}"
+        raise ConfigError(f"hydra.launcher.{key}={value}: must be {allowed}")

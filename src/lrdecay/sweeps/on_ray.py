@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,10 +28,10 @@ import cloudpickle
 from omegaconf import OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.errors import ConfigError, is_integer
+from lrdecay.errors import ConfigError
 from lrdecay.machine import cores
 from lrdecay.records import locks
-from lrdecay.sweeps.launching import Job, JobLauncher, draw, ending, require
+from lrdecay.sweeps.launching import Job, JobLauncher, draw, ending, require_integer
 from lrdecay.sweeps.shares import processes_of
 from lrdecay.sweeps.worker import Kept, packed, perform
 
@@ -62,14 +63,14 @@ class RayLauncher(JobLauncher):
         self, address: str | None = None, cpus: int = 1, gpus: float | None = None, at_a_time: int | None = None,
         retries: int = 3,
     ) -> None:  # fmt: skip
-        require("hydra.launcher", cpus=cpus, at_a_time=at_a_time)
+        require_integer("cpus", cpus)
+        require_integer("at_a_time", at_a_time, optional=True)
+        require_integer("retries", retries, least=0)
         if gpus is not None and (isinstance(gpus, bool) or not isinstance(gpus, int | float) or gpus < 0):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a number, at least 0, or null")
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a whole number above 1")
-        if not is_integer(retries) or retries < 0:
-            raise ConfigError(f"hydra.launcher.retries={retries}: must be an integer, at least 0")
-        if address is not None and address != "auto" and not str(address).rpartition(":")[2].isdecimal():
+        if address not in (None, "auto") and not re.fullmatch(r"[^:/]+:\d+", str(address)):
             raise ConfigError(f"hydra.launcher.address={address}: must be host:port, auto, or null")
         self.address, self.cpus, self.gpus = address, cpus, gpus
         self.at_a_time, self.retries = at_a_time, retries
@@ -341,8 +342,6 @@ def _check_health(address: str) -> None:
     Raises:
         ConfigError: none does.
     """
-    if address.startswith("ray://"):
-        return  # of Ray's client, which gives up by itself
     asked = [] if address == "auto" else ["--address", address]
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *asked]
     try:

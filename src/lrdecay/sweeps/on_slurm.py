@@ -27,12 +27,13 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.errors import ConfigError, is_integer
+from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.sweeps.grid import Source
-from lrdecay.sweeps.launching import Job, JobLauncher, draw, require
+from lrdecay.sweeps.launching import Job, JobLauncher, draw, require_integer
 from lrdecay.sweeps.shares import processes_of
 from lrdecay.sweeps.worker import packed, perform
+from lrdecay.text import plural
 from lrdecay.training.stopping import Interrupted
 
 FOLDER = ".slurm"
@@ -45,6 +46,8 @@ OVER = {
 """States in which a job will not run any more."""
 ASKS_EVERY = 3.0
 """Seconds between two questions to Slurm's controller."""
+ANSWERS = 20.0
+"""Seconds that Slurm's commands have."""
 ARRIVES = 30.0
 """Seconds that a result may take to be seen here, over a network's file system, after its job is over."""
 
@@ -76,10 +79,11 @@ class SlurmLauncher(JobLauncher):
         at_a_time: int | None = None, modules: Sequence[str] = (), setup: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None, wait: bool = True,
     ) -> None:  # fmt: skip
-        require("hydra.launcher", time=time, grace=grace, cpus=cpus, at_a_time=at_a_time)
-        for key, value in (("requeues", requeues), ("gpus", gpus)):
-            if not is_integer(value) or value < 0:
-                raise ConfigError(f"hydra.launcher.{key}={value}: must be an integer, at least 0")
+        for key, value, least in (
+            ("time", time, 1), ("grace", grace, 1), ("cpus", cpus, 1), ("gpus", gpus, 0), ("requeues", requeues, 0),
+        ):  # fmt: skip
+            require_integer(key, value, least)
+        require_integer("at_a_time", at_a_time, optional=True)
         if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int | float) or memory <= 0):
             raise ConfigError(f"hydra.launcher.memory={memory}: must be a number of GB above 0, or null")
         for key, lines in (("modules", modules), ("setup", setup)):
@@ -140,7 +144,6 @@ class SlurmLauncher(JobLauncher):
             raise ConfigError('hydra/launcher=slurm: needs submitit: pip install -e ".[slurm]"') from error
         if missing := [name for name in ("sbatch", "squeue", "srun", "scancel") if shutil.which(name) is None]:
             raise ConfigError(f"hydra/launcher=slurm: there is no {missing[0]} on this machine")
-        ask("sinfo", "--version")
         ask("squeue", "--noheader", "--user", getpass.getuser())  # whether the controller answers
         trainer: Any = OmegaConf.select(self.config, "trainer") or {}
         options = self._options | {
@@ -222,38 +225,50 @@ class Queue:
         return [one.job for one in over]
 
     def _submit(self) -> None:
-        """Submits the new jobs as one array, but for those that an earlier launch has submitted and that still run."""
+        """Submits the new jobs as one array, but for those that are in the queue since an earlier launch."""
         import submitit
 
-        executor, file = self._make(), self._folder / SUBMITTED
-        earlier = json.loads(file.read_text()) if file.is_file() else {}
-        alive: dict[str, Any] = {
-            name: submitit.SlurmJob(folder=self._folder, job_id=entry["id"], tasks=list(range(entry["tasks"])))
-            for name, entry in earlier.items()
-        }
-        states = states_of([one.job_id for one in alive.values()]) if alive else {}
-        for job in list(self._new):
-            entry = earlier.get(job.folder.name)
-            if entry and entry["overrides"] == _overrides(job) and states.get(entry["id"], "COMPLETED") not in OVER:
-                self._running.append(_Submitted(job, alive[job.folder.name]))
-                self._new.remove(job)
-        if self._running and states:
-            print(f"{len(self._running)} are in Slurm's queue since an earlier launch", flush=True)
-        if not self._new:
+        file = self._folder / SUBMITTED
+        known = json.loads(file.read_text()) if file.is_file() else {}
+        self._find_in_queue(known)
+        new, self._new = self._new, []
+        if not new:
             return
+        executor = self._make()
         try:
             with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # the error has what it says
-                made = [executor.submit(work, job.call, self._threads, self._requeues) for job in self._new]
+                made = [executor.submit(work, job.call, self._threads, self._requeues) for job in new]
         except submitit.core.utils.FailedJobError as error:
             raise ConfigError(f"hydra/launcher=slurm: sbatch: {_reason(error)}") from error
-        for job, one in zip(self._new, made, strict=True):
-            self._running.append(_Submitted(job, one))
-            tasks = {"id": one.job_id, "tasks": one.num_tasks, "overrides": _overrides(job)}
-            earlier[job.folder.name] = tasks
-        write_atomically(file, json.dumps(earlier, indent=1).encode())
+        self._running += [_Submitted(job, slurm) for job, slurm in zip(new, made, strict=True)]
+        known |= {
+            job.folder.name: {"id": slurm.job_id, "tasks": slurm.num_tasks, "overrides": _overrides(job)}
+            for job, slurm in zip(new, made, strict=True)
+        }
+        write_atomically(file, json.dumps(known, indent=1).encode())
         kind = "array job" if len(made) > 1 else "job"
         print(f"submitted to Slurm as {kind} {made[0].job_id.partition('_')[0]}", flush=True)
-        self._new = []
+
+    def _find_in_queue(self, known: Mapping[str, Any]) -> None:
+        """Takes those of the new jobs that an earlier launch has submitted, and that Slurm has yet to end.
+
+        Args:
+            known: what was submitted, see `SUBMITTED`.
+        """
+        import submitit
+
+        mine = {job.folder.name: job for job in self._new}
+        entries = {name: entry for name, entry in known.items() if name in mine}
+        entries = {name: entry for name, entry in entries.items() if entry["overrides"] == _overrides(mine[name])}
+        states = states_of([entry["id"] for entry in entries.values()]) if entries else {}
+        found = {name: entry for name, entry in entries.items() if states.get(entry["id"], "COMPLETED") not in OVER}
+        for name, entry in found.items():
+            tasks = list(range(entry["tasks"]))
+            slurm: Any = submitit.SlurmJob(folder=self._folder, job_id=entry["id"], tasks=tasks)
+            self._running.append(_Submitted(mine[name], slurm))
+            self._new.remove(mine[name])
+        if found:
+            print(f"{plural(len(found), 'job')} in Slurm's queue since an earlier launch", flush=True)
 
     def _states(self) -> dict[str, str]:
         """The states of the jobs that have no result yet, from time to time; otherwise none."""
@@ -319,9 +334,9 @@ def ask(*command: str) -> str:
         ConfigError: it failed, or did not answer.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWERS)
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"hydra/launcher=slurm: {command[0]} does not answer") from error
+        raise ConfigError(f"hydra/launcher=slurm: {command[0]} gets no answer; is the controller up?") from error
     if done.returncode:
         raise ConfigError(f"hydra/launcher=slurm: {' '.join(done.stderr.split()) or f'{command[0]} failed'}")
     return done.stdout

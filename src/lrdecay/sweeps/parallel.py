@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 
 from lrdecay.errors import ConfigError
 from lrdecay.machine import cores, visible_gpus
-from lrdecay.sweeps.launching import Job, JobLauncher, ending, require
+from lrdecay.sweeps.launching import Job, JobLauncher, ending, require_integer
 from lrdecay.sweeps.shares import Share, shares
 from lrdecay.sweeps.worker import work
 
@@ -44,7 +44,8 @@ class ParallelLauncher(JobLauncher):
     def __init__(
         self, processes: int | None = None, threads: int | None = None, gpus: Sequence[int | str] | None = None
     ) -> None:
-        require("hydra.launcher", processes=processes, threads=threads)
+        require_integer("processes", processes, optional=True)
+        require_integer("threads", threads, optional=True)
         if gpus is not None and (isinstance(gpus, str | int) or not gpus):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a list such as [0,1], or null")
         if "forkserver" not in multiprocessing.get_all_start_methods():

@@ -148,12 +148,13 @@ class Search(Grid):
         """Runs what is missing of all trials, and gives the jobs of those that there were to run."""
         from lrdecay.sweeps.announcements import Announcements
         from lrdecay.sweeps.earlier import Earlier
-        from lrdecay.sweeps.study import begun, enqueue_grid
+        from lrdecay.sweeps.study import begun, enqueue_failed, enqueue_grid
 
         config, earlier = self.of_the_sweep, Earlier(read_earlier(folder))
         _set_folder(config, folder)
         most = enqueue_grid(study, space, partial(self.has, variants)) if self.sampler == "grid" else self.n_trials
-        count = min(self.n_trials, most)
+        # Those that failed before are tried again, whatever the number.
+        count = min(self.n_trials, most) + enqueue_failed(study)
         jobs: dict[int, Job] = {}
         total = count * self.seeds
         announcements = Announcements(jobs, total, total - begun(study) * self.seeds, self.context.callbacks)

@@ -122,6 +122,23 @@ def interrupted(study: "optuna.Study") -> "list[optuna.trial.FixedTrial]":
     return [optuna.trial.FixedTrial(trial.params, trial.number) for trial in running]
 
 
+def enqueue_failed(study: "optuna.Study") -> int:
+    """Enqueues the values of trials that failed in earlier launches, and counts these.
+
+    Of several objectives a trial that diverged has failed too, and would again.
+    """
+    import optuna
+
+    trials = study.get_trials(deepcopy=False)
+    failed = [trial for trial in trials if trial.state == optuna.trial.TrialState.FAIL]
+    if len(study.directions) == 1:
+        again = {trial.user_attrs.get("again") for trial in trials}
+        for trial in failed:
+            if trial.params and trial.number not in again:
+                study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+    return len(failed)
+
+
 def best_of_each(study: "optuna.Study", key: str) -> "list[optuna.trial.FixedTrial]":
     """The best trial with each of the values of a key, in the order of their first trials."""
     import optuna

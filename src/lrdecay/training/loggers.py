@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,47 @@ class CSVLogger(pl_loggers.CSVLogger):
         if self._experiment is None:
             self._experiment = _Appended(self.log_dir)
         return self._experiment
+
+
+class WandbLogger(pl_loggers.WandbLogger):
+    """Lightning's; a run that is resumed continues its own run there, also where both are synced later.
+
+    Args:
+        save_dir: folder of the run.
+        id: of the run there; ``None`` for that of the run which the folder has, or a new one.
+        others: see Lightning's.
+    """
+
+    def __init__(self, save_dir: str, id: str | None = None, offline: bool = False, **others: Any) -> None:
+        # Its folders are named wandb/run-TIME-ID, and wandb/offline-run-TIME-ID.
+        earlier = sorted(Path(save_dir).glob("wandb/*run-*-*"), key=lambda folder: folder.name.rpartition("run-")[2])
+        id = id or (earlier[-1].name.rpartition("-")[2] if earlier else None)
+        others = {"resume": None if offline else "allow"} | others  # offline it warns
+        super().__init__(save_dir=save_dir, id=id, offline=offline, **others)
+
+
+class MLFlowLogger(pl_loggers.MLFlowLogger):
+    """Lightning's; a run that is resumed continues its own run there.
+
+    Args:
+        folder: of the run; the id of its run there is kept in it.
+        others: see Lightning's; a tag without a value is left out.
+    """
+
+    def __init__(self, folder: str, tags: Mapping[str, Any] | None = None, **others: Any) -> None:
+        self._file = Path(folder, "mlflow_run_id")
+        earlier = self._file.read_text().strip() if self._file.is_file() else None
+        given = {key: value for key, value in (tags or {}).items() if value is not None}
+        super().__init__(tags=given, **{"run_id": earlier} | others)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        begun = self._initialized
+        client = super().experiment
+        if not begun and not self._file.is_file():
+            write_atomically(self._file, f"{self._run_id}\n".encode())
+        return client
 
 
 class _Appended(ExperimentWriter):

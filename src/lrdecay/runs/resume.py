@@ -30,13 +30,19 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
         raise ConfigError(f"resume={folder}: no such folder")
     if not os.path.lexists(path / FILE):
         raise ConfigError(f"resume={folder}: no run there got as far as training: there is no {FILE}")
-    whole = path.resolve()
-    # Those within the folder, such as wandb/latest-run, lead nowhere else.
-    links = [file for file in path.rglob("*") if file.is_symlink() and not file.resolve().is_relative_to(whole)]
-    links = [] if trust else links
-    if links:
+    if links := [] if trust else _links_out_of(path):
         raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
     return path
+
+
+def _links_out_of(folder: Path) -> list[Path]:
+    """The symbolic links in a folder that lead out of it, through which something would be written.
+
+    Nothing is written into what Weights & Biases has made for an earlier attempt, whose logs are links into its cache.
+    """
+    whole, over = os.path.realpath(folder), set(folder.glob("wandb/*run-*/logs/*"))
+    links = [file for file in folder.rglob("*") if file.is_symlink() and file not in over]
+    return [link for link in links if not Path(os.path.realpath(link)).is_relative_to(whole)]
 
 
 def own_configuration(

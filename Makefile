@@ -25,16 +25,22 @@ help:  ## list the targets
 		{ [ "$$(id -u)" = 0 ] && timeout 120 apt-get update -qq && timeout 600 apt-get install -qq --yes chromium >/dev/null; }; } \
 		&& touch $@ || echo "no Chromium: install it to test the page in a browser too"
 
+# For the tests of hydra/launcher=slurm, which are skipped where there is none.
+.venv/slurm: .venv/dev
+	@{ command -v slurmctld && command -v munged || \
+		{ [ "$$(id -u)" = 0 ] && timeout 120 apt-get update -qq && timeout 600 apt-get install -qq --yes slurm-wlm munge; }; } >/dev/null \
+		&& touch $@ || echo "no Slurm: install slurm-wlm and munge, as root, to test hydra/launcher=slurm too"
+
 run: .venv/run  ## compare constant, step, exponential and cosine decay
 	$(BIN)/python train.py -m experiment=$(if $(MNIST),demo_mnist,demo)
 
-test: .venv/browser  ## every test that needs no GPU
+test: .venv/browser .venv/slurm  ## every test that needs no GPU
 	$(BIN)/pytest -n auto --dist worksteal -m 'not gpu'
 
 test-fast: .venv/dev  ## what needs no training and no other program, for every save
 	$(BIN)/pytest -n auto --dist worksteal -m 'not gpu and not slow'
 
-test-all: .venv/browser  ## every test
+test-all: .venv/browser .venv/slurm  ## every test
 	$(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/dev  ## ruff, mypy, and the layers of the packages

@@ -13,7 +13,7 @@ from support.runs import SMALL, StoppedAt, assert_continuous, begin, go_on, the_
 from lrdecay.records.record import read
 from lrdecay.training.checkpoints import read_checkpoint
 
-TWO = ["trainer=ddp_cpu", "process.threads=1"]  # 9 steps in an epoch
+TWO = ["trainer=ddp_cpu", "process.threads=1"]  # 18 steps in an epoch, each with half of the batch
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -33,6 +33,17 @@ def test_a_signal_leaves_a_checkpoint_and_the_run_goes_on(tmp_path, number):
     assert record.outcome.status == "completed"
     assert record.progress.resumed == [{"step": step}]
     assert_continuous(run)
+
+
+def test_a_signal_in_the_last_validation_of_one_of_them(tmp_path):
+    begun = begin(tmp_path, *TWO, prepare=StoppedAt(54, "validation_step"))
+    assert begun.wait(100) == 143, begun.text
+    assert "Traceback" not in begun.text
+    done = go_on(tmp_path)
+    assert done.process.exitcode == 0, done.text
+    record = read(the_run(tmp_path) / "record.json")
+    assert record.outcome.status == "completed"
+    assert record.progress.resumed == [{"step": 54}]
 
 
 def test_a_signal_that_only_another_process_gets(tmp_path):

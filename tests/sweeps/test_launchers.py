@@ -15,6 +15,7 @@ from support import clusters, programs
 from support.programs import Program
 
 from lrdecay.machine import cores
+from lrdecay.sweeps.on_ray import pack, unpack
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[8]", "process.threads=1"]
 TROUBLE = """
@@ -64,7 +65,7 @@ class Launcher:
     def start(self, folder: Path, *words: str) -> Program:
         (folder / "trouble.py").write_text(TROUBLE)
         environment = {"PYTHONPATH": str(folder)} | self.environment
-        command = ["-m", f"hydra/launcher={self.name}", *PAIRS, *SMALL, "name=it", *words]
+        command = ["-m", f"hydra/launcher={self.name}", *self.words, *SMALL, "name=it", *words]
         return programs.start("train.py", *command, cwd=folder, apart=True, **environment)
 
     def run(self, folder: Path, *words: str) -> Program:
@@ -237,6 +238,17 @@ class TestSeveralProcesses:
 
 
 class TestRay:
+    def test_links_are_not_brought_back(self, tmp_path):
+        (tmp_path / "run/sub").mkdir(parents=True)
+        (tmp_path / "run/sub/kept").write_text("content")
+        (tmp_path / "run/link").symlink_to("/etc/passwd")
+        (tmp_path / "run/.lock").touch()
+        (tmp_path / "run/sub/twin").hardlink_to(tmp_path / "run/sub/kept")  # as last.ckpt and best.ckpt may be
+        unpack(pack(tmp_path / "run"), tmp_path / "back")
+        assert sorted(file.name for file in tmp_path.glob("back/**/*")) == ["kept", "sub", "twin"]
+        assert (tmp_path / "back/sub/twin").read_text() == "content"
+        assert pack(tmp_path / "nothing"), "of a run that left nothing"
+
     def test_a_job_cannot_have_more_than_a_node(self, ray, tmp_path):
         for key, most in (("gpus=1", "0"), ("cpus=2", "1")):
             done = ray.run(tmp_path, "seed=1,2", f"hydra.launcher.{key}")
@@ -317,12 +329,15 @@ class TestSlurm:
         assert [record["status"] for record in records(tmp_path).values()] == ["interrupted", "completed"]
         assert sweep.stderr.splitlines()[-1] == "error: 1 of 2 jobs did not complete"
 
-    def test_whoever_does_not_wait_compares_later(self, slurm, tmp_path):
+    @pytest.mark.parametrize("how", ["wait=false", "closes the terminal"])
+    def test_whoever_does_not_wait_compares_later(self, slurm, tmp_path, how):
         slow = ["+callbacks.slow._target_=trouble.Slow", f"+callbacks.slow.file={tmp_path}/quick"]
         command = ["seed=1,4", "schedule=step,cosine", "trainer.max_epochs=3", *slow]
-        done = slurm.run(tmp_path, *command, "hydra.launcher.wait=false")
-        assert done.returncode == 0, done.stderr
-        assert "submitted to Slurm as array job" in done.stdout
+        done = slurm.start(tmp_path, *command, f"hydra.launcher.wait={str(how != 'wait=false').lower()}")
+        until(lambda: done.output.is_file() and "submitted to Slurm as array job" in done.stdout)
+        if how != "wait=false":
+            done.signal(signal.SIGHUP)
+        assert done.wait() == (0 if how == "wait=false" else 129), done.stderr
         assert not (tmp_path / "outputs/sweeps/it/report.html").exists()
         until(lambda: len(records(tmp_path)) == 2)
         (tmp_path / "quick").touch()
@@ -331,6 +346,16 @@ class TestSlurm:
         assert "jobs in Slurm's queue since an earlier launch" in waits.stdout
         assert len({number.partition("_")[0] for number in submitted(tmp_path).values()}) == 1
         assert "4 runs in 2 groups" in waits.stdout
+
+    def test_another_command_does_not_take_what_is_in_the_queue(self, slurm, tmp_path):
+        slow = ["+callbacks.slow._target_=trouble.Slow", f"+callbacks.slow.file={tmp_path}/quick"]
+        command = ["hydra.launcher.wait=false", "seed=1,4", *slow]
+        assert slurm.run(tmp_path, *command, "trainer.max_epochs=3").returncode == 0
+        other = slurm.run(tmp_path, *command, "trainer.max_epochs=4")
+        assert other.returncode == 1
+        assert "is of another command, " in other.stderr
+        assert "trainer.max_epochs=3" in other.stderr
+        ask(slurm, "scancel", *submitted(tmp_path).values())
 
     def test_what_sbatch_refuses_is_one_line(self, slurm, tmp_path):
         done = slurm.run(tmp_path, "seed=1,2", "hydra.launcher.partition=none_such")

@@ -14,6 +14,7 @@ from support import programs
 
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
+from lrdecay.records.studies import make_pruner
 from lrdecay.sweeps.space import read_space
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1"]
@@ -66,14 +67,14 @@ def test_the_best_of_each_schedule_is_compared_by_seeds_that_chose_nothing(searc
         if trial.value > chosen.value:
             best[trial.params["schedule"]] = trial
     assert len(best) == 2
-    made = [json.loads(file.read_text()) for file in (searched / "outputs/sweeps/it/best").glob("*/record.json")]
+    made = [json.loads(file.read_text()) for file in (searched / "outputs/sweeps/it-best").glob("*/record.json")]
     assert sorted((one["choices"]["schedule"], one["config"]["seed"]) for one in made) == [
         ("cosine", 1001), ("cosine", 1002), ("step", 1001), ("step", 1002),
     ]  # fmt: skip
     for one in made:
         rate = best[one["choices"]["schedule"]].params["optimizer.lr"]
         assert one["config"]["optimizer"]["lr"] == pytest.approx(rate, rel=1e-5)
-    assert (searched / "outputs/sweeps/it/best/report.html").is_file()
+    assert (searched / "outputs/sweeps/it-best/report.html").is_file()
 
 
 def test_poor_trials_are_stopped_early(tmp_path):
@@ -91,9 +92,31 @@ def test_poor_trials_are_stopped_early(tmp_path):
     assert states[1e-6] == TrialState.PRUNED
     reported = study_of(tmp_path).trials[0].intermediate_values
     assert list(reported) == [25, 50, 75], "by the part of the run, so that long and short ones compare"
+    assert "Intermediate Values Plot" in (tmp_path / "outputs/sweeps/it/search.html").read_text()
     again = search(tmp_path, *words)
     assert again.process.exitcode == 0, again.text
     assert records(tmp_path) == made
+
+
+@pytest.mark.parametrize(("pruner", "stops"), [("median", range(11, 21)), ("percentile", range(16, 21))])
+def test_what_a_pruner_stops(pruner, stops):
+    study = optuna.create_study(pruner=make_pruner(pruner, after=25))
+    for value in range(1, 21):
+        trial = study.ask()
+        trial.report(value, 50)
+        study.tell(trial, value)
+    for value in range(1, 21):
+        trial = study.ask()
+        trial.report(value, 20)
+        assert not trial.should_prune(), "before it may"
+        trial.report(value, 50)
+        assert trial.should_prune() == (value in stops)
+
+
+def test_runs_of_several_processes_are_not_pruned(tmp_path):
+    done = search(tmp_path, RATES, "trainer=ddp_cpu", "hydra.sweeper.pruner=median", "hydra.sweeper.n_trials=1")
+    assert done.process.exitcode == 1
+    assert "hydra.sweeper.pruner: must be null for runs of several processes" in done.text
 
 
 def test_there_is_a_page_with_the_figures(searched):

@@ -155,7 +155,7 @@ class Record(msgspec.Struct):
     def settled(self) -> bool:
         """Whether the run would end the same way again."""
         status = self.outcome.status
-        return status in ("completed", "pruned") or (status == "diverged" and self.plan.code == provenance()["code"])
+        return status == "completed" or (status == "diverged" and self.plan.code == provenance()["code"])
 
     @property
     def result_hash(self) -> str:

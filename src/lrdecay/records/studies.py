@@ -27,8 +27,8 @@ def make_pruner(name: str, after: int) -> "optuna.pruners.BasePruner":
     """One of `PRUNERS`.
 
     Args:
-        name: median: worse than half of the others; percentile: than three quarters; hyperband: halves a group of
-            trials at a time.
+        name: median stops what is worse than half of the others, percentile what is worse than three quarters of
+            them, hyperband two thirds of a group at a time.
         after: the part of its run, in percent, that every trial has before it can be pruned.
     """
     import optuna
@@ -36,7 +36,7 @@ def make_pruner(name: str, after: int) -> "optuna.pruners.BasePruner":
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=after, max_resource=PARTS)
     if name == "percentile":
-        return optuna.pruners.PercentilePruner(25.0, n_warmup_steps=after)
+        return optuna.pruners.PercentilePruner(75.0, n_warmup_steps=after)
     return optuna.pruners.MedianPruner(n_warmup_steps=after)
 
 

@@ -31,6 +31,8 @@ def search_page(study: "optuna.Study", objectives: Sequence[str], lines: Sequenc
         warnings.simplefilter("ignore")  # what Optuna says of its own experimental parts
         if 2 <= len(objectives) <= 3:
             figures.append(visualization.plot_pareto_front(study, target_names=list(objectives)))
+        if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+            figures.append(visualization.plot_intermediate_values(study))  # by percent of the run
         for place, name in enumerate(objectives):
             chosen: dict[str, Any] = {"target_name": name}
             if len(objectives) > 1:

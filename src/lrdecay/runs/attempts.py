@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrdecay.errors import ConfigError, DivergedError, PrunedError
+from lrdecay.errors import ConfigError, DivergedError
 from lrdecay.files import remove_unfinished
 from lrdecay.records.identity import determining, differences
 from lrdecay.records.record import Record, RecordError, read
@@ -116,8 +116,6 @@ def said_before(record: Record, metric: str, alone: bool) -> float:
     """The result that the run had before, and would have again."""
     if record.outcome.status == "diverged":
         raise DivergedError(f"{console.relative(record.directory)}: diverged: {record.outcome.error}")
-    if record.outcome.status == "pruned":
-        raise PrunedError(f"{console.relative(record.directory)}: pruned {record.outcome.error}")
     if alone:
         console.say(f"already complete: {console.ended(record)}")
     value = record.outcome.final.get(metric)

@@ -32,9 +32,6 @@ LEFT_BEHIND = (
 )  # fmt: skip
 """Environment variables that Lightning sets."""
 
-MET_BY_ALL = (ConfigError, DivergedError, PrunedError, Interrupted)
-"""What all processes of a distributed run meet at the same step."""
-
 
 @contextmanager
 def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Iterator[None]:
@@ -52,9 +49,7 @@ def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Itera
     try:
         yield
     except BaseException as error:
-        if getattr(rank_zero_only, "rank", 0) > 0 and isinstance(
-            error, ConfigError | DivergedError | PrunedError | Interrupted
-        ):
+        if getattr(rank_zero_only, "rank", 0) > 0 and _met_by_all(error):
             # The first one reports it. Any other status of the others would make Lightning kill that one.
             raise SystemExit(0) from error
         stop.ignore()
@@ -77,6 +72,11 @@ def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Itera
             print(f"{outcome.error} → {folder}; {again} {how} it", file=sys.stderr)
             raise SystemExit(_exit_status(error)) from error
         raise
+
+
+def _met_by_all(error: BaseException) -> bool:
+    """Whether all processes of a distributed run meet an error, and at the same step."""
+    return isinstance(error, ConfigError | DivergedError) or (isinstance(error, Interrupted) and error.agreed)
 
 
 def _exit_status(error: BaseException) -> int:

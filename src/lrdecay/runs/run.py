@@ -151,6 +151,8 @@ def prepare(
     if pruning is not None:
         parts.callbacks["pruning"] = pruning
     trainer = make_trainer(parts, record.plan, record.directory, keeper)
+    if pruning is not None and trainer.world_size > 1:
+        raise ConfigError("hydra.sweeper.pruner: must be null for runs of several processes")
     if attempt.first and trainer.is_global_zero:
         recorder.write()
     module = make_module(parts, trainer.strategy.root_device)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
 
+RAY = "hydra_plugins.lrdecay.RayLauncher"
+"""The launcher whose jobs follow one another in the processes of its workers."""
 AS_MEANT = ("completed", "pruned")
 """Statuses of runs that did what they were launched for."""
 
@@ -134,8 +136,8 @@ class Grid(Sweeper):
             launch(launcher, numbered[first : first + size])
         return getattr(launcher, "waits", True)
 
-    def _compare(self, jobs: "Sequence[Job]", folder: Path) -> int:
-        """Compares the runs of a folder; how many of the jobs did not complete."""
+    def _compare(self, jobs: "Sequence[Job]", folder: Path, others: bool = True) -> int:
+        """Compares the runs of a folder, with those of others or without; how many of the jobs did not complete."""
         from lrdecay.analysis.groups import load_records
         from lrdecay.reports.console import relative
         from lrdecay.reports.report import report
@@ -143,6 +145,8 @@ class Grid(Sweeper):
         records, problems = load_records([folder])
         for problem in problems:
             print(problem, file=sys.stderr)
+        own = {job.folder for job in jobs}
+        records = [record for record in records if others or record.directory.name in own]
         for record in records:
             if record.outcome.status not in AS_MEANT:
                 print(f"{record.directory.name}: {record.outcome.status}: {record.outcome.error}", file=sys.stderr)
@@ -198,7 +202,7 @@ def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:
             "and resume_mode=weights starts new runs from the weights of one"
         )
     tuned = sorted({word for job in jobs for word in job if key_of(word) == "process.tune"})
-    if len(tuned) > 1 and config.hydra.launcher._target_ == hydra_internals.IN_ONE_PROCESS:
+    if len(tuned) > 1 and config.hydra.launcher._target_ in (hydra_internals.IN_ONE_PROCESS, RAY):
         raise ConfigError(
             f"{' and '.join(tuned)}: must be the same for all runs of one process; "
             "hydra/launcher=parallel gives each a process"

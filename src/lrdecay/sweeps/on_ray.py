@@ -1,7 +1,8 @@
 """``hydra/launcher=ray``: the jobs of a sweep as tasks of a Ray cluster, this machine's own or one that runs.
 
 A job whose worker or node dies is started again, and resumes from its checkpoint. Nodes that do not see the folder of
-the sweep run their jobs in a temporary one, which is brought back.
+the sweep run their jobs in a temporary one, which is brought back when they end: with such a node the checkpoints of
+its jobs are lost, and they restart.
 
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
@@ -202,7 +203,10 @@ class Tasks:
                 return False
             job.fail(f"{what}, {one.deaths} times")
         else:
-            outcome.take_in(job)
+            try:
+                outcome.take_in(job)
+            except (OSError, tarfile.TarError) as error:  # a full disk is no reason to end the other jobs
+                job.fail(f"it could not be brought back: {one_line(error)}")
         return True
 
     def interrupt(self, error: BaseException) -> None:
@@ -247,14 +251,16 @@ def work(call: bytes, cwd: str, folder: str, token: str, begun: bytes | None, th
         threads: CPU threads.
     """
     shared = Path(folder, token).is_file()
-    place = Path(folder) if shared else Path(tempfile.mkdtemp(prefix="lrdecay-"))
+    temporary = None if shared else Path(tempfile.mkdtemp(prefix="lrdecay-"))
+    place = Path(folder) if temporary is None else temporary / Path(folder).name  # the sweep keeps its name
+    place.mkdir(exist_ok=True)
     os.chdir(cwd if shared else place)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ray cancels by the handler of SIGINT; the run sets its own.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Kept() as said, contextlib.ExitStack() as stack:
-        if not shared:
-            stack.callback(shutil.rmtree, place, ignore_errors=True)
+        if temporary is not None:
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
         own = place / cloudpickle.loads(call)[2].hydra.sweep.subdir
         if begun is not None and not shared:
             unpack(begun, own)
@@ -281,8 +287,13 @@ def pack(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as packed:
         if folder.is_dir():
-            packed.add(folder, arcname=".", filter=lambda entry: None if entry.name.endswith(locks.FILE) else entry)
+            packed.add(folder, arcname=".", filter=_to_pack)
     return buffer.getvalue()
+
+
+def _to_pack(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Not the lock, and no symbolic links: those of Weights & Biases lead into a cache of the node."""
+    return None if entry.issym() or entry.name.endswith(locks.FILE) else entry
 
 
 def unpack(packed: bytes, folder: Path) -> None:

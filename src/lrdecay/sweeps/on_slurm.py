@@ -27,6 +27,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from lrdecay.config.messages import one_line
+from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.sweeps.grid import Source
@@ -40,12 +41,18 @@ FOLDER = ".slurm"
 """Within a sweep's folder: scripts, logs, and what jobs returned."""
 SUBMITTED = "submitted.json"
 """Within `FOLDER`: the id in Slurm of each run's job, by the name of its folder, and its overrides."""
+KEPT = ("process.dense", "data.resample")
+"""Keys that a sweep sets as in its earlier runs."""
+MANY = 1_000_000
+"""Jobs at a time, where Slurm alone decides."""
 OVER = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
 }  # fmt: skip
 """States in which a job will not run any more."""
 ASKS_EVERY = 3.0
 """Seconds between two questions to Slurm's controller."""
+SUBMITS_AGAIN = 30.0
+"""Seconds after which jobs that were refused are submitted again, where others run."""
 ANSWERS = 20.0
 """Seconds that Slurm's commands have."""
 ARRIVES = 30.0
@@ -100,7 +107,7 @@ class SlurmLauncher(JobLauncher):
         self._options = {
             "slurm_partition": partition, "slurm_account": account, "slurm_qos": qos, "slurm_time": time,
             "slurm_signal_delay_s": grace, "cpus_per_task": cpus, "slurm_gpus_per_node": gpus or None,
-            "mem_gb": memory, "slurm_array_parallelism": at_a_time,
+            "mem_gb": memory, "slurm_array_parallelism": at_a_time or MANY,
             "slurm_setup": [*(f"module load {name}" for name in modules), *setup] or None,
             "slurm_additional_parameters": {"requeue": True, **(parameters or {})},
         }  # fmt: skip
@@ -194,7 +201,7 @@ class Queue:
         self._requeues, self._threads, self._waits, self._bars = requeues, threads, waits, bars
         self._new: list[Job] = []
         self._running: list[_Submitted] = []
-        self._asked = -ASKS_EVERY
+        self._asked, self._submits_at = -ASKS_EVERY, 0.0
 
     def has_room(self) -> bool:
         return len(self._new) + len(self._running) < self._at_a_time
@@ -206,7 +213,7 @@ class Queue:
         return [*self._new, *(one.job for one in self._running)]
 
     def ended(self) -> Sequence[Job]:
-        if self._new:
+        if self._new and time.monotonic() >= self._submits_at:
             self._submit()
         if not self._waits:
             self._running = []
@@ -231,15 +238,20 @@ class Queue:
         file = self._folder / SUBMITTED
         known = json.loads(file.read_text()) if file.is_file() else {}
         self._find_in_queue(known)
-        new, self._new = self._new, []
-        if not new:
+        if not self._new:
             return
         executor = self._make()
         try:
             with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # the error has what it says
-                made = [executor.submit(work, job.call, self._threads, self._requeues) for job in new]
+                made = [executor.submit(work, job.call, self._threads, self._requeues) for job in self._new]
         except submitit.core.utils.FailedJobError as error:
-            raise ConfigError(f"hydra/launcher=slurm: sbatch: {_reason(error)}") from error
+            if not self._running:
+                raise ConfigError(f"hydra/launcher=slurm: sbatch: {_reason(error)}") from error
+            # Those that run are not to pay for one that comes too early for a limit of the cluster.
+            print(f"warning: sbatch: {_reason(error)}; it is asked again", file=sys.stderr, flush=True)
+            self._submits_at = time.monotonic() + SUBMITS_AGAIN
+            return
+        new, self._new = self._new, []
         self._running += [_Submitted(job, slurm) for job, slurm in zip(new, made, strict=True)]
         known |= {
             job.folder.name: {"id": slurm.job_id, "tasks": slurm.num_tasks, "overrides": _overrides(job)}
@@ -254,15 +266,22 @@ class Queue:
 
         Args:
             known: what was submitted, see `SUBMITTED`.
+
+        Raises:
+            ConfigError: one of these is in the folder of a job of another command, or Slurm does not answer.
         """
         import submitit
 
         mine = {job.folder.name: job for job in self._new}
         entries = {name: entry for name, entry in known.items() if name in mine}
-        entries = {name: entry for name, entry in entries.items() if entry["overrides"] == _overrides(mine[name])}
         states = states_of([entry["id"] for entry in entries.values()]) if entries else {}
-        found = {name: entry for name, entry in entries.items() if states.get(entry["id"], "COMPLETED") not in OVER}
+        found = {name: entry for name, entry in entries.items() if states[entry["id"]] not in OVER}
         for name, entry in found.items():
+            if entry["overrides"] != _overrides(mine[name]):
+                raise ConfigError(
+                    f"{mine[name].folder}: Slurm's job {entry['id']} is of another command, "
+                    f"{' '.join(entry['overrides'])}: scancel it, or take another name="
+                )
             tasks = list(range(entry["tasks"]))
             slurm: Any = submitit.SlurmJob(folder=self._folder, job_id=entry["id"], tasks=tasks)
             self._running.append(_Submitted(mine[name], slurm))
@@ -276,7 +295,11 @@ class Queue:
             return {}
         self._asked = time.monotonic()
         ids = [one.slurm.job_id for one in self._running if not _result(one).exists()]
-        return states_of(ids) if ids else {}
+        try:
+            return states_of(ids) if ids else {}
+        except ConfigError as error:  # a controller that is restarted, or too busy
+            print(f"warning: {error}", file=sys.stderr)
+            return {}
 
     def _is_over(self, one: _Submitted, states: Mapping[str, str]) -> bool:
         if _result(one).exists():
@@ -305,16 +328,23 @@ class Queue:
         if isinstance(error, Interrupted) and error.status == 128 + signal.SIGHUP:
             self._running = []  # whoever closes a terminal does not mean the jobs
             return
-        if self._running:
-            ask("scancel", *(one.slurm.job_id for one in self._running))
+        self._cancel()
 
     def kill(self) -> None:
+        self._cancel("--signal=KILL", "--full")
+
+    def _cancel(self, *options: str) -> None:
         if self._running:
-            ask("scancel", "--signal=KILL", "--full", *(one.slurm.job_id for one in self._running))
+            try:
+                ask("scancel", *options, *(one.slurm.job_id for one in self._running))
+            except ConfigError as error:
+                print(f"warning: {error}", file=sys.stderr)
 
 
 def _overrides(job: Job) -> list[str]:
-    return [str(word) for word in job.config.hydra.overrides.task]
+    """What tells a job from others, without what a sweep adds by itself once it has records."""
+    words = [str(word) for word in job.config.hydra.overrides.task]
+    return [word for word in words if key_of(word) not in KEPT]
 
 
 def _result(one: _Submitted) -> Path:
@@ -343,15 +373,18 @@ def ask(*command: str) -> str:
 
 
 def states_of(ids: Sequence[str]) -> dict[str, str]:
-    """The state of each job that Slurm still knows, by id; it forgets them minutes after their end."""
+    """The state of each job by its id; Slurm forgets them minutes after their end, and they are said to be complete.
+
+    Raises:
+        ConfigError: Slurm does not answer.
+    """
     listed = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(ids)}"]
     try:
         lines = ask(*listed).splitlines()
     except ConfigError as error:
-        if "Invalid job id" in str(error):
-            return dict.fromkeys(ids, "COMPLETED")
-        print(f"warning: {error}", file=sys.stderr)
-        return {}
+        if "Invalid job id" not in str(error):
+            raise
+        lines = []
     known = dict(line.strip().split("|", 1) for line in lines if "|" in line)
     return dict.fromkeys(ids, "COMPLETED") | known
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
 
-BEST = "best"
-"""Within the folder of a search: the comparison of the best setting of each schedule."""
+BEST = "-best"
+"""Follows the name of a search: the comparison of the best setting of each schedule."""
 FRESH = 1001
 """The first of the seeds with which they are compared."""
 UNPRUNED = "hydra.sweeper.pruner=null"
@@ -127,7 +127,7 @@ class Search(Grid):
                 self._tell(study, folder)
                 failed, made = self._compare(list(jobs.values()), folder), len(jobs)
                 if best := self._best_settings(study, space, variants):
-                    failed += self._compare_best(best, space, variants, folder / BEST)
+                    failed += self._compare_best(best, space, variants, folder.with_name(f"{folder.name}{BEST}"))
                     made += len(best)
                 end(failed, made)
 
@@ -196,12 +196,14 @@ class Search(Grid):
 
         print("\nThe best setting of each schedule, with seeds that have chosen nothing", flush=True)
         folder.mkdir(exist_ok=True)
-        earlier = Earlier(read_earlier(folder))
-        _set_folder(self.of_the_sweep, folder)
-        jobs = plan(variants, self.of_the_sweep, best, [key_of(word) for word in (*space.fixed, UNPRUNED)])
-        earlier.assign(jobs)
-        self._launch(jobs, earlier, variants)
-        return self._compare(jobs, folder)
+        with locked(folder):
+            earlier = Earlier(read_earlier(folder))
+            _set_folder(self.of_the_sweep, folder)
+            jobs = plan(variants, self.of_the_sweep, best, [key_of(word) for word in (*space.fixed, UNPRUNED)])
+            earlier.assign(jobs)
+            self._launch(jobs, earlier, variants)
+            # Without the settings that were the best when there were fewer trials.
+            return self._compare(jobs, folder, others=False)
 
     def _check(self, space: Space) -> None:
         if self.seeds > 1 and any(key_of(word) == "seed" for word in space.fixed):

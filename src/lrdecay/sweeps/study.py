@@ -123,20 +123,20 @@ def interrupted(study: "optuna.Study") -> "list[optuna.trial.FixedTrial]":
 
 
 def enqueue_failed(study: "optuna.Study") -> int:
-    """Enqueues the values of trials that failed in earlier launches, and counts these.
+    """Enqueues the values of trials that failed in earlier launches, and counts the trials that were so replaced.
 
     Of several objectives a trial that diverged has failed too, and would again.
     """
     import optuna
 
     trials = study.get_trials(deepcopy=False)
-    failed = [trial for trial in trials if trial.state == optuna.trial.TrialState.FAIL]
+    again = {trial.user_attrs["again"] for trial in trials if "again" in trial.user_attrs}
     if len(study.directions) == 1:
-        again = {trial.user_attrs.get("again") for trial in trials}
-        for trial in failed:
-            if trial.params and trial.number not in again:
+        for trial in trials:
+            if trial.state == optuna.trial.TrialState.FAIL and trial.params and trial.number not in again:
                 study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
-    return len(failed)
+                again.add(trial.number)
+    return len(again)
 
 
 def best_of_each(study: "optuna.Study", key: str) -> "list[optuna.trial.FixedTrial]":

@@ -36,7 +36,7 @@ class Agreement:
         return answer
 
     def answer(self) -> int:
-        """The answer to what was asked last; 0 if nothing was."""
+        """The answer to what was asked last; 0 if nothing was, or where there is nobody else."""
         if self._alone or self._asked is None:
             return 0
         self._asked.wait()

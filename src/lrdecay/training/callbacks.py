@@ -17,7 +17,7 @@ from lrdecay.training import progress
 from lrdecay.training.agreement import Agreement
 from lrdecay.training.checkpoints import Checkpoints
 from lrdecay.training.module import Classifier
-from lrdecay.training.stopping import Interrupted, Stop
+from lrdecay.training.stopping import Stop
 
 
 class ProgressBar(Callback):
@@ -113,15 +113,17 @@ class RecordKeeper(Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.save_before_end(trainer, pl_module)
-        raise Interrupted(number)
+        self.stop.agree(number)
+        self.stop.obey()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_epoch(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close_epoch(trainer, pl_module)
+        self._agreement.ask(self.stop.requested or 0)
         if number := self._agreement.answer():
-            self.stop.requested = number  # for all to obey, when training has ended
+            self.stop.agree(number)  # to be obeyed when everything is written
 
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the epoch that the module has closed since, if it has; its own hook comes after all callbacks'."""

@@ -38,12 +38,15 @@ class WandbLogger(pl_loggers.WandbLogger):
         others: see Lightning's.
     """
 
-    def __init__(self, save_dir: str, id: str | None = None, offline: bool = False, **others: Any) -> None:
+    def __init__(
+        self, save_dir: str | None = None, id: str | None = None, offline: bool = False, **others: Any
+    ) -> None:
         # Its folders are named wandb/run-TIME-ID, and wandb/offline-run-TIME-ID.
-        earlier = sorted(Path(save_dir).glob("wandb/*run-*-*"), key=lambda folder: folder.name.rpartition("run-")[2])
+        folders = [] if save_dir is None else list(Path(save_dir).glob("wandb/*run-*-*"))
+        earlier = sorted(folders, key=lambda folder: folder.name.rpartition("run-")[2])
         id = id or (earlier[-1].name.rpartition("-")[2] if earlier else None)
         others = {"resume": None if offline else "allow"} | others  # offline it warns
-        super().__init__(save_dir=save_dir, id=id, offline=offline, **others)
+        super().__init__(save_dir=save_dir or ".", id=id, offline=offline, **others)
 
 
 class MLFlowLogger(pl_loggers.MLFlowLogger):
@@ -51,12 +54,13 @@ class MLFlowLogger(pl_loggers.MLFlowLogger):
 
     Args:
         folder: of the run; the id of its run there is kept in it.
-        others: see Lightning's; a tag without a value is left out.
+        tags: of the run there; one without a value is left out.
+        others: see Lightning's.
     """
 
-    def __init__(self, folder: str, tags: Mapping[str, Any] | None = None, **others: Any) -> None:
-        self._file = Path(folder, "mlflow_run_id")
-        earlier = self._file.read_text().strip() if self._file.is_file() else None
+    def __init__(self, folder: str | None = None, tags: Mapping[str, Any] | None = None, **others: Any) -> None:
+        self._file = None if folder is None else Path(folder, "mlflow_run_id")
+        earlier = self._file.read_text().strip() if self._file is not None and self._file.is_file() else None
         given = {key: value for key, value in (tags or {}).items() if value is not None}
         super().__init__(tags=given, **{"run_id": earlier} | others)
 
@@ -65,7 +69,7 @@ class MLFlowLogger(pl_loggers.MLFlowLogger):
     def experiment(self) -> Any:
         begun = self._initialized
         client = super().experiment
-        if not begun and not self._file.is_file():
+        if not begun and self._file is not None and not self._file.is_file():
             write_atomically(self._file, f"{self._run_id}\n".encode())
         return client
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from lrdecay.errors import PrunedError
-from lrdecay.records.studies import PARTS, make_pruner, quiet, storage_of
+from lrdecay.errors import ConfigError, PrunedError
+from lrdecay.records.studies import JOURNAL, PARTS, make_pruner, quiet, storage_of
 from lrdecay.training.module import Classifier
 
 if TYPE_CHECKING:
@@ -32,12 +32,16 @@ class Pruning(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         self._reported = len(pl_module.journal.epochs)  # of a run that is resumed
-        if trainer.is_global_zero:
-            self._trial = self._find()
+        self._trial = self._find()
 
     def _find(self) -> "optuna.trial.Trial":
         import optuna
 
+        if self._search.storage is None and not (self._folder / JOURNAL).is_file():
+            raise ConfigError(
+                "hydra.sweeper.storage=null: must be the URL of a database to prune on nodes that do not see the "
+                "folder of the search"
+            )
         optuna.logging.set_verbosity(logging.ERROR)
         with quiet():
             study = optuna.load_study(
@@ -62,5 +66,5 @@ class Pruning(Callback):
             with quiet():
                 self._trial.report(value, PARTS * trainer.global_step // total)
                 pruned = self._trial.should_prune()
-        if trainer.strategy.broadcast(pruned):
+        if pruned:
             raise PrunedError(f"at step {trainer.global_step} of {total}")

@@ -15,11 +15,17 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 class Interrupted(BaseException):
-    """A signal has asked for the end; ``status`` is the one that a shell expects then."""
+    """A signal has asked for the end.
 
-    def __init__(self, number: int) -> None:
+    Attributes:
+        status: the one that a shell expects then.
+        agreed: whether all processes of the run end at the same step.
+    """
+
+    def __init__(self, number: int, agreed: bool = False) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.status = 128 + number
+        self.agreed = agreed
 
 
 class Stop:
@@ -31,6 +37,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested: int | None = None
+        self._agreed = False
         self._patient = False
         self._before: dict[int, Any] = {}
 
@@ -75,7 +82,11 @@ class Stop:
     def obey(self) -> None:
         """Raises `Interrupted` if it was requested."""
         if self.requested is not None:
-            raise Interrupted(self.requested)
+            raise Interrupted(self.requested, self._agreed)
+
+    def agree(self, number: int) -> None:
+        """Takes a signal for requested that one of the processes of the run has got, as all of them do at this step."""
+        self.requested, self._agreed = number, True
 
     def _receive(self, number: int, frame: Any) -> None:
         if self._patient and self.requested is None:

@@ -33,7 +33,7 @@ from lrdecay.errors import ConfigError
 from lrdecay.machine import cores
 from lrdecay.records import locks
 from lrdecay.sweeps.launching import Job, JobLauncher, draw, ending, require_integer
-from lrdecay.sweeps.shares import processes_of
+from lrdecay.sweeps.shares import Share, processes_of
 from lrdecay.sweeps.worker import Kept, packed, perform
 
 TOKEN = Path("~/.ray/auth_token")
@@ -141,6 +141,7 @@ class Tasks:
         self._threads, self._at_a_time, self._retries, self._bars = threads, at_a_time, retries, bars
         self._running: dict[Any, _Running] = {}
         self._counted, self._places = -1.0, 0
+        self._interrupted = False
 
     def has_room(self) -> bool:
         # Without any place a job waits in Ray's queue: nodes may come.
@@ -166,7 +167,8 @@ class Tasks:
         # A copy that came from elsewhere, or one that a node elsewhere is to continue.
         begun = pack(one.job.folder) if (one.job.folder / "record.json").is_file() else None
         task = self._ray.remote(**options)(work)
-        call = task.remote(one.job.call, str(Path.cwd()), str(self._folder), self._token, begun, self._threads)
+        share = Share(self._threads, None if self._needs["GPU"] else "")  # which ones, Ray says
+        call = task.remote(one.job.call, str(Path.cwd()), str(self._folder), self._token, begun, share)
         self._running[call] = one
 
     def running(self) -> Sequence[Job]:
@@ -197,7 +199,7 @@ class Tasks:
         except errors.RayError as error:  # of its worker, its node, its memory
             one.deaths += 1
             what = f"its worker or node died ({type(error).__name__})"
-            if one.deaths <= self._retries:
+            if one.deaths <= self._retries and not self._interrupted:
                 print(f"[{job.number + 1}] {what}: started again", flush=True)
                 self._submit(one)
                 return False
@@ -210,6 +212,7 @@ class Tasks:
         return True
 
     def interrupt(self, error: BaseException) -> None:
+        self._interrupted = True
         for call in self._running:
             self._ray.cancel(call, force=False)
 
@@ -239,7 +242,7 @@ class Outcome:
             job.result = cloudpickle.loads(self.result)
 
 
-def work(call: bytes, cwd: str, folder: str, token: str, begun: bytes | None, threads: int) -> Outcome:
+def work(call: bytes, cwd: str, folder: str, token: str, begun: bytes | None, share: Share) -> Outcome:
     """A job, in a worker of a node.
 
     Args:
@@ -248,14 +251,14 @@ def work(call: bytes, cwd: str, folder: str, token: str, begun: bytes | None, th
         folder: of the sweep.
         token: name of a file that is in it, where it is seen.
         begun: the run's folder, packed, if it was begun before.
-        threads: CPU threads.
+        share: what it has of the node.
     """
     shared = Path(folder, token).is_file()
     temporary = None if shared else Path(tempfile.mkdtemp(prefix="lrdecay-"))
     place = Path(folder) if temporary is None else temporary / Path(folder).name  # the sweep keeps its name
     place.mkdir(exist_ok=True)
     os.chdir(cwd if shared else place)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ |= share.environment
     # Ray cancels by the handler of SIGINT; the run sets its own.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Kept() as said, contextlib.ExitStack() as stack:
@@ -267,7 +270,7 @@ def work(call: bytes, cwd: str, folder: str, token: str, begun: bytes | None, th
         _wait_for(own)
         result, how = None, ""
         try:
-            result = packed(perform(call, threads, place))
+            result = packed(perform(call, share.threads, place))
         except SystemExit as error:
             how = ending(error.code if isinstance(error.code, int) else 1)
         except KeyboardInterrupt:  # before the run could take it
@@ -324,9 +327,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     Raises:
         ConfigError: Ray is not installed, or there is no cluster.
     """
-    # Read when Ray is imported. Nothing is reported to anybody, a job without GPUs sees none, and a cluster that was
-    # started beside a token has that token.
-    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+    # Read when Ray is imported: nothing is reported to anybody, and a cluster that was started beside a token has that.
+    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
     if address is not None and TOKEN.expanduser().is_file():
         environment["RAY_AUTH_MODE"] = "token"
     os.environ |= {name: value for name, value in environment.items() if name not in os.environ}

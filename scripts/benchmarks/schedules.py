@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.bench import Bench, table, timed
-from lrdecay.adapters.torch import Rates
+from lrdecay.adapters.rates import Rates
 from lrdecay.schedules import Horizon, Schedule
 
 SET = 20_000

@@ -1,171 +1,177 @@
+"""`lrdecay.adapters.torch.scheduler` in the place of torch's own schedulers."""
+
+import copy
+import io
+import pickle
+import re
+
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from lrdecay.adapters.torch import Rates, stepwise
+from lrdecay.adapters.rates import Rates
+from lrdecay.adapters.torch import scheduler
 from lrdecay.errors import BadValue
-from lrdecay.schedules import Constant, Cosine, Horizon, Plateau
-from lrdecay.training.averages import Averages
+from lrdecay.schedules import Constant, Cosine, Horizon, Polynomial, Step
+
+HORIZON = Horizon(12, 4)
+SCHEDULES = [Constant(), Cosine(warmup=3, final=0.1), Step(every="1ep"), Cosine(momentum=(0.85, 0.95), warmup=2)]
 
 
-@pytest.mark.parametrize("step", [0, 1, 1023, 1024, 1025, 2999, 3000, 9999])
-def test_a_function_of_one_step_is_that_of_many(step):
-    schedule, horizon = Cosine(warmup=100), Horizon(3000, 100)
-    assert stepwise(lambda steps: schedule.factor(steps, horizon))(step) == schedule.factor(step, horizon)
+def weights(count: int = 1) -> list[torch.nn.Parameter]:
+    return [torch.nn.Parameter(torch.ones(2)) for _ in range(count)]
 
 
-def sgd(**settings) -> torch.optim.Optimizer:
-    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "lr": rate} for rate in (1.0, 0.1)]
-    return torch.optim.SGD(groups, **settings)
+def adamw(**settings) -> torch.optim.Optimizer:
+    one, other = weights(2)
+    return torch.optim.AdamW([{"params": [one]}, {"params": [other], "lr": 0.01}], lr=0.1, **settings)
 
 
-def test_the_scheduler_has_no_state_of_the_schedule_to_restore():
-    rates = Rates(sgd(), Cosine(), Horizon(10, 1), Plateau())
-    assert rates.scheduler.state_dict()["lr_lambdas"] == [None, None]
-
-
-def test_each_group_keeps_its_own_initial_rate():
-    optimizer, schedule, horizon = sgd(), Cosine(warmup=2), Horizon(10, 1)
-    rates = Rates(optimizer, schedule, horizon)
-    for step in range(10):
-        expected = [rate * schedule.factor(step, horizon) for rate in (1.0, 0.1)]
-        assert_allclose([group["lr"] for group in optimizer.param_groups], expected, rtol=1e-15)
+def trained(optimizer, rates, steps: int) -> list[list[float]]:
+    """The rates of all groups at each step."""
+    found = []
+    for _ in range(steps):
+        found.append([float(group["lr"]) for group in optimizer.param_groups])
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
         optimizer.step()
-        rates.scheduler.step()
+        rates.step()
+    return found
 
 
-def test_a_changed_scale_is_in_force_at_once():
-    optimizer, scale = sgd(), Plateau(patience=0, factor=0.5)
-    rates = Rates(optimizer, Constant(), Horizon(10, 1), scale)
-    optimizer.step()
-    for metric in (1.0, 1.0, 1.0):
-        scale.read(metric)
-    rates.rescale()
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.025]
-    rates.scheduler.step()
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.025]
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_step_is_that_of_the_schedule_and_the_end_stays(schedule):
+    optimizer = adamw()
+    rates = scheduler(optimizer, schedule, HORIZON)
+    factors = [schedule.factor(min(step, 12), HORIZON) for step in range(20)]
+    assert_allclose(trained(optimizer, rates, 20), [[0.1 * f, 0.01 * f] for f in factors], rtol=1e-15)
+    assert rates.last_epoch == 20
+    assert rates.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
 
 
-@pytest.mark.parametrize("kind", ["coupled", "constant"])
-def test_weight_decay_with_the_rate_or_beside_it(kind):
-    """Without a gradient AdamW does nothing but decay the weight."""
-    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.float64))
-    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
-    schedule, horizon = Cosine(weight_decay=kind), Horizon(20, 1)
-    rates = Rates(optimizer, schedule, horizon)
-    expected = 1.0
-    for step in range(20):
-        weight.grad = torch.zeros_like(weight)
-        rates.before_step(step)
+@pytest.mark.parametrize("schedule", [SCHEDULES[3], Cosine(weight_decay="constant", final=0.1, warmup=2)])
+def test_momentum_and_weight_decay_are_those_of_our_own_training(schedule):
+    ours, theirs = adamw(weight_decay=0.3), adamw(weight_decay=0.3)
+    rates, own = scheduler(ours, schedule, HORIZON), Rates(theirs, schedule, HORIZON)
+    for step in range(12):
+        own.before_step(step)
+        for one, other in zip(ours.param_groups, theirs.param_groups, strict=True):
+            assert one["betas"] == other["betas"]
+            assert one["weight_decay"] == other["weight_decay"]
+        for optimizer, following in ((ours, rates), (theirs, own.scheduler)):
+            optimizer.step()
+            following.step()
+
+
+def test_of_sgd_it_is_its_momentum():
+    optimizer = torch.optim.SGD(weights(), lr=0.1, momentum=0.9)
+    schedule = SCHEDULES[3]
+    rates = scheduler(optimizer, schedule, HORIZON)
+    for step in range(12):
+        assert optimizer.param_groups[0]["momentum"] == float(schedule.over(HORIZON).momentum(step))
         optimizer.step()
-        rates.scheduler.step()
-        expected *= 1 - 0.1 * 0.5 * (schedule.factor(step, horizon) if kind == "coupled" else 1)
-    assert weight.item() == pytest.approx(expected, rel=1e-12)
+        rates.step()
 
 
-def test_constant_weight_decay_goes_on_after_a_resume():
-    """Loading its state gives an optimizer new parameter groups."""
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
-    rates = Rates(optimizer, Constant(warmup=10, weight_decay="constant"), Horizon(20, 1))
-    for _ in range(5):
-        weight.grad = torch.zeros_like(weight)
-        optimizer.step()
-        rates.scheduler.step()
-    optimizer.load_state_dict(optimizer.state_dict())
-    rates.before_step(5)
-    assert optimizer.param_groups[0]["weight_decay"] == pytest.approx(1.0)
+def test_what_the_optimizer_does_not_have_is_refused():
+    with pytest.raises(BadValue, match="momentum="):
+        scheduler(torch.optim.Adagrad(weights()), SCHEDULES[3], HORIZON)
+    with pytest.raises(BadValue, match="warmup"):
+        scheduler(adamw(), Cosine(warmup=13), HORIZON)
 
 
-def test_a_momentum_that_begins_at_zero_needs_a_buffer_that_is_made_later():
-    optimizer = torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))], momentum=0.9)
-    with pytest.raises(BadValue, match=r"^momentum=\[0, 0.9\]: must be above 0 with RMSprop"):
-        Rates(optimizer, Cosine(momentum=(0, 0.9)), Horizon(20, 1))
-
-
-def test_a_rate_of_zero_has_no_weight_decay():
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
-    rates = Rates(optimizer, Constant(warmup=5, weight_decay="constant"), Horizon(20, 1))
-    weight.grad = torch.zeros_like(weight)
-    rates.before_step(0)
-    optimizer.step()
-    assert weight.item() == 1
-
-
-@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
-def test_constant_weight_decay_needs_one_that_is_decoupled(make):
-    optimizer = make([torch.nn.Parameter(torch.ones(1))], lr=0.1, weight_decay=0.5)
-    with pytest.raises(BadValue, match=f"^weight_decay=constant: must be coupled with {make.__name__}"):
-        Rates(optimizer, Constant(weight_decay="constant"), Horizon(20, 1))
+def test_a_checkpoint_of_plain_values_goes_on_in_a_new_process():
+    schedule = Cosine(warmup=2)
+    whole = adamw()
+    expected = trained(whole, scheduler(whole, schedule, HORIZON), 12)
+    begun = adamw()
+    rates = scheduler(begun, schedule, HORIZON)
+    first = trained(begun, rates, 5)
+    file = io.BytesIO()
+    torch.save({"rates": rates.state_dict(), "optimizer": begun.state_dict()}, file)
+    file.seek(0)
+    found = torch.load(file, weights_only=True)
+    resumed = adamw()
+    again = scheduler(resumed, schedule, HORIZON)
+    resumed.load_state_dict(found["optimizer"])
+    again.load_state_dict(found["rates"])
+    assert first + trained(resumed, again, 7) == expected
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "fits"),
+    ("schedule", "horizon", "message"),
     [
-        (sgd(), False),
-        (sgd(momentum=0.9), True),
-        (torch.optim.Adam([torch.nn.Parameter(torch.ones(1))]), True),
-        (torch.optim.RMSprop([torch.nn.Parameter(torch.ones(1))]), False),
-        (torch.optim.Adagrad([torch.nn.Parameter(torch.ones(1))]), False),
+        (Polynomial(power=1.0), HORIZON, "schedule=Polynomial("),
+        (Cosine(), Horizon(24, 4), "horizon=Horizon(total_steps=24, steps_per_epoch=4)"),
     ],
-    ids=lambda value: type(value).__name__,
 )
-def test_a_momentum_schedule_needs_a_momentum(optimizer, fits):
-    schedule, horizon = Cosine(momentum=(0.8, 0.9), warmup=5), Horizon(20, 1)
-    if not fits:
-        with pytest.raises(BadValue, match=r"^momentum=\[0.8, 0.9\]: must be null with "):
-            Rates(optimizer, schedule, horizon)
-        return
-    rates = Rates(optimizer, schedule, horizon)
-    for step, expected in ((0, 0.9), (5, 0.8), (20, 0.9)):
-        rates.before_step(step)
-        for group in optimizer.param_groups:
-            momentum = group["betas"][0] if "betas" in group else group["momentum"]
-            assert momentum == pytest.approx(expected, rel=1e-12)
+def test_a_checkpoint_of_another_schedule_is_refused(schedule, horizon, message):
+    state = scheduler(adamw(), Cosine(), HORIZON).state_dict()
+    with pytest.raises(BadValue, match=re.escape(message)):
+        scheduler(adamw(), schedule, horizon).load_state_dict(state)
 
 
-class TestAverages:
-    def test_training_goes_on_from_the_same_weights(self):
-        schedulefree = pytest.importorskip("schedulefree")
-        generator = torch.Generator().manual_seed(0)
-        ends = []
-        for look in (False, True):
-            generator.manual_seed(0)
-            weight = torch.nn.Parameter(torch.ones(5))
-            optimizer = schedulefree.SGDScheduleFree([weight], lr=0.1)
-            averages = Averages(optimizer)
-            averages.train()
-            for step in range(30):
-                weight.grad = torch.randn(5, generator=generator)
-                optimizer.step()
-                if look:
-                    trained = weight.detach().clone()
-                    averages.use()
-                    assert not averages.needed
-                    assert step == 0 or not torch.equal(weight, trained)  # one step is its own average
-                    averages.train()
-                    assert torch.equal(weight, trained)
-            averages.use()
-            ends.append(weight.detach().clone())
-        assert torch.equal(*ends)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rates: pickle.loads(pickle.dumps(rates))])
+def test_copies_and_pickles(duplicate):
+    optimizer = adamw()
+    rates = scheduler(optimizer, SCHEDULES[3], HORIZON)
+    trained(optimizer, rates, 3)
+    twin = duplicate(rates)
+    assert twin.optimizer is not optimizer
+    rates.step()
+    twin.step()
+    assert twin.get_last_lr() == rates.get_last_lr()
+    assert twin.optimizer.param_groups[0]["betas"] == optimizer.param_groups[0]["betas"]
 
-    def test_the_average_is_schedulefrees_own(self):
-        schedulefree = pytest.importorskip("schedulefree")
-        weight = torch.nn.Parameter(torch.ones(5))
-        optimizer = schedulefree.AdamWScheduleFree([weight], lr=0.1)
-        averages = Averages(optimizer)
-        averages.train()
-        weight.grad = torch.ones(5)
-        optimizer.step()
-        averages.use()
-        ours = weight.detach().clone()
-        averages.train()
-        optimizer.eval()
-        assert torch.equal(weight, ours)
 
-    def test_of_any_other_optimizer_are_its_weights(self):
-        averages = Averages(sgd())
-        assert not averages.needed
-        averages.use()
-        averages.train()
+def test_groups_that_are_added_later():
+    optimizer, schedule = adamw(weight_decay=0.3), Cosine(weight_decay="constant", final=0.1)
+    rates = scheduler(optimizer, schedule, HORIZON)
+    trained(optimizer, rates, 4)
+    optimizer.add_param_group({"params": weights(), "lr": 0.5})
+    optimizer.step()
+    rates.step()
+    factor = schedule.factor(5, HORIZON)
+    assert_allclose(rates.get_last_lr(), [0.1 * factor, 0.01 * factor, 0.5 * factor], rtol=1e-15)
+    decayed = [group["lr"] * group["weight_decay"] for group in optimizer.param_groups]
+    assert_allclose(decayed, [0.1 * 0.3, 0.01 * 0.3, 0.5 * 0.3], rtol=1e-12)
+
+
+def test_within_one_of_torchs_that_joins_schedulers():
+    optimizer = torch.optim.SGD(weights(), lr=1.0)
+    first, second = Polynomial(power=1.0), Cosine(final=0.5)
+    both = torch.optim.lr_scheduler.SequentialLR(
+        optimizer, [scheduler(optimizer, first, Horizon(5, 5)), scheduler(optimizer, second, Horizon(7, 7))], [5]
+    )
+    expected = [first.factor(step, Horizon(5, 5)) for step in range(5)]
+    expected += [second.factor(step, Horizon(7, 7)) for step in range(7)]
+    assert_allclose([rate for (rate,) in trained(optimizer, both, 12)], expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("settings", [{"fused": True}, {"foreach": False}])
+def test_rates_that_are_tensors_are_changed_in_place(settings):
+    """As a compiled step needs it, which would be compiled again for each new number."""
+    optimizer = torch.optim.AdamW(weights(2), lr=torch.tensor(0.1), **settings)
+    rate = optimizer.param_groups[0]["lr"]
+    schedule = Cosine(warmup=2)
+    rates = scheduler(optimizer, schedule, HORIZON)
+    found = [float(values[0]) for values in trained(optimizer, rates, 12)]
+    assert optimizer.param_groups[0]["lr"] is rate
+    assert_allclose(found, [0.1 * schedule.factor(step, HORIZON) for step in range(12)], rtol=1e-6)
+
+
+def test_steps_that_a_gradient_scaler_skips():
+    optimizer = torch.optim.SGD(weights(), lr=1.0)
+    rates, scaler = scheduler(optimizer, Polynomial(power=1.0), HORIZON), torch.amp.GradScaler("cpu")
+    for step in range(4):
+        (parameter,) = optimizer.param_groups[0]["params"]
+        parameter.grad = torch.full_like(parameter, float("inf") if step == 1 else 1.0)
+        scaler.scale(torch.ones(1))
+        scaler.step(optimizer)
+        scaler.update()
+        rates.step()
+    assert optimizer.param_groups[0]["lr"] == Polynomial(power=1.0).factor(4, HORIZON), (
+        "the horizon counts steps of the schedule"
+    )
+    assert torch.isfinite(parameter).all()

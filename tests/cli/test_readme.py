@@ -12,6 +12,8 @@ import torch
 from support.oracles import Pair, run
 from support.programs import ROOT, run_apart
 
+import lrdecay
+import lrdecay.adapters.torch
 from lrdecay.errors import BadValue
 from lrdecay.schedules import Horizon, Schedule
 
@@ -46,7 +48,7 @@ def test_a_command_for_schedules(command, tmp_path):
 
 def test_in_a_plain_torch_loop(names):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    scheduler = eval(line("torch.optim"), names | {"torch": torch, "optimizer": optimizer})
+    scheduler = eval(line("lrdecay.adapters.torch"), names | {"lrdecay": lrdecay, "optimizer": optimizer})
     for _ in range(400):
         optimizer.step()
         scheduler.step()

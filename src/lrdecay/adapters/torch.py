@@ -1,4 +1,4 @@
-"""Where a schedule meets an optimizer: what is set in its parameter groups, and when."""
+"""Schedules for torch: ours in the place of torch's schedulers, and torch's in the place of ours."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -9,115 +9,105 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
+from lrdecay.adapters.quantities import (
+    hold_weight_decay,
+    note_weight_decay,
+    require_momentum,
+    set_momentum,
+    stepwise,
+)
 from lrdecay.errors import BadValue, require
 from lrdecay.metrics import MONITORED
-from lrdecay.schedules import Horizon, Scale, Schedule
+from lrdecay.schedules import Horizon, Schedule
 
 
-def stepwise(values: Callable[[np.ndarray], np.ndarray]) -> Callable[[int], float]:
-    """A function of an array of steps as a plain function of one step.
+class Scheduler(LRScheduler):
+    """A schedule in the place of one of torch's schedulers: ``step()`` after each ``optimizer.step()``.
 
-    A block of steps is evaluated at once, which costs a hundredth of evaluating each. (``LambdaLR`` would save and
-    restore the ``__dict__`` of a callable object.)
-    """
-    block = 1024
-
-    @functools.lru_cache(maxsize=2)
-    def computed(start: int) -> list[float]:
-        found: list[float] = values(np.arange(start, start + block)).tolist()
-        return found
-
-    def value(step: int) -> float:
-        return computed(step - step % block)[step % block]
-
-    return value
-
-
-class Rates:
-    """Sets rate, momentum and weight decay in an optimizer's parameter groups, as schedule and scale say.
+    It sets the rate of each parameter group, its own η₀ times the factor, and the momentum and the constant weight
+    decay of schedules that have them. After the end of the run everything stays as it is there. Groups may be added
+    later.
 
     Args:
-        optimizer: each group's own rate is η₀.
-        schedule: multiplies it at every step.
-        horizon: the run's.
-        scale: multiplies it too; follows a metric.
+        optimizer: of which each group's rate is η₀ as long as it has no ``initial_lr``.
+        schedule: of the rate.
+        horizon: of the run.
+        last_epoch: the step to continue from, as torch's have it; −1 at the beginning.
 
     Raises:
         BadValue: the schedule does not fit into the horizon, or asks for what the optimizer does not have.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, horizon: Horizon, scale: Scale | None = None) -> None:
-        placed = schedule.over(horizon)
-        self.optimizer = optimizer
-        self._momentum: Callable[[int], float] | None = None
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, horizon: Horizon, last_epoch: int = -1) -> None:
         if schedule.momentum is not None:
-            _require_momentum(optimizer, schedule)
-            self._momentum = stepwise(placed.momentum)
-        self._constant_decay = schedule.weight_decay == "constant" and _note_weight_decay(optimizer)
-        factor = stepwise(placed)
-        self._multiplier = factor if scale is None else lambda step: factor(step) * scale.value
-        self.scheduler = LambdaLR(optimizer, self._multiplier)
+            require_momentum(optimizer, schedule)
+        self._constant_decay = schedule.weight_decay == "constant" and note_weight_decay(optimizer)
+        self._place(schedule, horizon)
+        super().__init__(optimizer, last_epoch)
 
-    @property
-    def more_than_rates(self) -> bool:
-        """Whether there is anything for `before_step` to do."""
-        return self._momentum is not None or self._constant_decay
+    def _place(self, schedule: Schedule, horizon: Horizon) -> None:
+        self.schedule, self.horizon = schedule, horizon
+        placed = schedule.over(horizon)
+        self._factor = stepwise(placed)
+        self._momentum = None if schedule.momentum is None else stepwise(placed.momentum)
 
-    def before_step(self, step: int) -> None:
-        """Sets what belongs to this step beside the rate, which the scheduler has set already."""
-        if self._momentum is not None:
-            for group in self.optimizer.param_groups:
-                _set_momentum(group, self._momentum(step))
-        for group in self.optimizer.param_groups if self._constant_decay else ():
-            # The optimizer multiplies it by the rate. Where the rate is 0 there is nothing to set it by, nor a step.
-            if group["lr"] > 0 and "initial_weight_decay" in group:
-                group["weight_decay"] = group["initial_weight_decay"] * (group["initial_lr"] / group["lr"])
+    def get_lr(self) -> list[float | torch.Tensor]:
+        factor, groups = self._factor(self.last_epoch), self.optimizer.param_groups
+        for group in groups[len(self.base_lrs) :]:  # added since
+            rate = group["lr"].clone() if isinstance(group["lr"], torch.Tensor) else group["lr"]
+            self.base_lrs.append(group.setdefault("initial_lr", rate))
+            if self._constant_decay:
+                group["initial_weight_decay"] = group["weight_decay"]
+        return [group["initial_lr"] * factor for group in groups]
 
-    def rescale(self) -> None:
-        """Puts a changed scale into force for the next step, whose rate has been set already."""
-        multiplier = self._multiplier(self.scheduler.last_epoch)
+    def step(self, epoch: int | None = None) -> None:
+        """Sets what belongs to the next step, or to the given one."""
+        super().step(epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * multiplier
+            if self._momentum is not None:
+                set_momentum(group, self._momentum(self.last_epoch))
+            if self._constant_decay:
+                hold_weight_decay(group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, and the schedule and horizon as text."""
+        own = {key: self.__dict__[key] for key in ("last_epoch", "base_lrs", "_last_lr", "_step_count")}
+        return own | {"schedule": repr(self.schedule), "horizon": repr(self.horizon)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from a state of the same schedule and horizon.
+
+        Raises:
+            BadValue: it is of others.
+        """
+        for key, own in (("schedule", repr(self.schedule)), ("horizon", repr(self.horizon))):
+            if state_dict[key] != own:
+                raise BadValue(f"{key}={own}: must be that of the checkpoint, {state_dict[key]}")
+        super().load_state_dict({key: value for key, value in state_dict.items() if key not in ("schedule", "horizon")})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_factor", "_momentum")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._place(self.schedule, self.horizon)
 
 
-def momentum_of(group: dict[str, Any]) -> float | None:
-    """A parameter group's momentum, or Adam's β₁; ``None`` where it has neither."""
-    return group["betas"][0] if "betas" in group else group.get("momentum")
+def scheduler(optimizer: Optimizer, schedule: Schedule, horizon: Horizon) -> Scheduler:
+    """A schedule as one of torch's schedulers; see `Scheduler`.
 
-
-def _set_momentum(group: dict[str, Any], momentum: float) -> None:
-    if "betas" in group:
-        group["betas"] = (momentum, *group["betas"][1:])
-    else:
-        group["momentum"] = momentum
-
-
-def _require_momentum(optimizer: Optimizer, schedule: Schedule) -> None:
-    name = type(optimizer).__name__
-    allowed = f"null with {name}, which has no momentum here; or take an optimizer that has, such as optimizer=momentum"
-    shown = list(schedule.momentum or ())
-    require(all(map(momentum_of, optimizer.param_groups)), "momentum", shown, allowed)
-    starts = "betas" in optimizer.param_groups[0] or isinstance(optimizer, torch.optim.SGD) or shown[0] > 0
-    # They make the buffer for it at the first step only.
-    require(starts, "momentum", shown, f"above 0 with {name}")
-    # Its averages are weighted by a momentum that must not change.
-    require(not is_schedule_free(optimizer), "momentum", shown, f"null with {name}")
-
-
-def _note_weight_decay(optimizer: Optimizer) -> bool:
-    """Keeps in each parameter group the weight decay that it began with; whether there is any."""
-    groups = [group for group in optimizer.param_groups if group.get("weight_decay")]
-    for group in groups:
-        if not group.get("decoupled_weight_decay"):
-            name = type(optimizer).__name__
-            raise BadValue(
-                f"weight_decay=constant: must be coupled with {name}, whose weight decay is not marked as decoupled "
-                "from the gradient; or take optimizer=adamw"
-            )
-        group["initial_weight_decay"] = group["weight_decay"]
-    return bool(groups)
+    >>> from lrdecay import Cosine, Horizon
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> rates = scheduler(optimizer, Cosine(final=0.01), Horizon(total_steps=2, steps_per_epoch=2))
+    >>> for _ in range(2):
+    ...     optimizer.step()
+    ...     rates.step()
+    >>> round(optimizer.param_groups[0]["lr"], 9)
+    0.001
+    """
+    return Scheduler(optimizer, schedule, horizon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +200,3 @@ def scheduler_errors() -> Iterator[None]:
         yield
     except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise BadValue(f"scheduler: {error}") from error
-
-
-def is_schedule_free(optimizer: Optimizer | None) -> bool:
-    """Whether it has two modes, as those of the schedulefree package, arXiv 2405.15682."""
-    return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))

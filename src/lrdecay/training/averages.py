@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrdecay.adapters.torch import is_schedule_free
+from lrdecay.adapters.quantities import is_schedule_free
 
 
 class Averages:

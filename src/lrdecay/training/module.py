@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrdecay.adapters.groups import rates_apart
-from lrdecay.adapters.torch import Rates, TorchSchedule, momentum_of, scheduler_errors
+from lrdecay.adapters.quantities import momentum_of
+from lrdecay.adapters.rates import Rates
+from lrdecay.adapters.torch import TorchSchedule, scheduler_errors
 from lrdecay.errors import within
 from lrdecay.schedules import Horizon, Scale, Schedule
 from lrdecay.training import requirements

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 
-from lrdecay.adapters.torch import Rates, TorchSchedule
+from lrdecay.adapters.rates import Rates
+from lrdecay.adapters.torch import TorchSchedule
 from lrdecay.errors import ConfigError
 from lrdecay.schedules import Horizon, Scale, Schedule
 from lrdecay.training import internals

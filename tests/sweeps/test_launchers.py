@@ -199,6 +199,23 @@ def test_a_value_that_cannot_be(tmp_path, name, words, message):
     assert records(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "package", "message"),
+    [
+        (["hydra/launcher=ray"], "ray", 'hydra/launcher=ray: needs Ray: pip install -e ".[ray]"'),
+        (["hydra/launcher=slurm"], "submitit", 'hydra/launcher=slurm: needs submitit: pip install -e ".[slurm]"'),
+        (["hydra/sweeper=optuna"], "optuna", 'hydra/sweeper=optuna: needs Optuna: pip install -e ".[optuna]"'),
+    ],
+)
+def test_what_is_not_installed(tmp_path, words, package, message):
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module named {package}')")
+    command = ["-m", *words, *SMALL, "optimizer.lr=0.1,0.2", "name=it"]
+    done = programs.fresh("train.py", *command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == f"error: {message}\n"
+    assert records(tmp_path) == {}
+
+
 PAIRS = ("trainer=ddp_cpu", "trainer.max_epochs=3", "seed=1,4")
 
 

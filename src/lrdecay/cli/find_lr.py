@@ -65,9 +65,9 @@ def main(conf: Path) -> None:
     parts = build(config)
     prepare_process(config.process.tune, config.process.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    trainer = parts.trainer(callbacks=[Probe()], logger=False)
-    module = make_module(parts, trainer.strategy.root_device)
     with without_expected_warnings():
+        trainer = parts.trainer(callbacks=[Probe()], logger=False)
+        module = make_module(parts, trainer.strategy.root_device)
         found = range_test(module, trainer, parts.data, arguments.low, high, arguments.mode)
     speak = sys.stderr if arguments.apply else sys.stdout
     model, optimizer = (type(thing).__name__ for thing in (module.model, trainer.optimizers[0]))

@@ -3,7 +3,7 @@
 import numbers
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from lrdecay.text import shortened
 
@@ -48,6 +48,17 @@ def is_number(value: object) -> bool:
 def is_integer(value: object) -> bool:
     """Whether `value` is an integer, numpy's among them; ``True`` and ``False`` are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def require_integer(key: str, value: object, least: int = 1, optional: bool = False) -> None:
+    """Refuses a configuration's value that is not an integer of at least `least` or, if optional, ``None``.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not (is_integer(value) and cast(int, value) >= least) and not (optional and value is None):
+        allowed = f"an integer, at least {least}{', or null' if optional else ''}"
+        raise ConfigError(f"{key}={value}: must be {allowed}")
 
 
 def plain(value: Any) -> Any:

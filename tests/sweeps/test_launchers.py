@@ -15,7 +15,7 @@ from support import clusters, programs
 from support.programs import Program
 
 from lrdecay.machine import cores
-from lrdecay.sweeps.on_ray import pack, unpack
+from lrdecay.sweeps.ray_tasks import pack, unpack
 
 SMALL = ["data=digits", "model=mlp", "model.hidden=[8]", "process.threads=1"]
 TROUBLE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lrdecay.config import resolvers
 from lrdecay.config.overrides import FOLDER_NAME, is_folder_name, job_name, names
@@ -95,6 +95,12 @@ def claim_sweep(path: str, name: str | None) -> str:
     except OSError as error:
         raise ConfigError(f"name={name}: {path} cannot be made: {error.strerror}") from error
     return path
+
+
+def set_sweep_folder(config: DictConfig, folder: Path | str) -> None:
+    """Has the jobs of a sweep lie in this folder."""
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweep.dir = str(folder)
 
 
 def built_from(config: DictConfig) -> dict[str, str]:

@@ -14,13 +14,13 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig
 
 from lrdecay.config import hydra_internals
 from lrdecay.config.overrides import expand, key_of, override
-from lrdecay.errors import ConfigError, is_integer
+from lrdecay.errors import ConfigError, require_integer
 from lrdecay.records.locks import locked, rank
-from lrdecay.sweeps.folders import claim_sweep
+from lrdecay.sweeps.folders import claim_sweep, set_sweep_folder
 
 if TYPE_CHECKING:
     from lrdecay.config.variants import Variants
@@ -74,8 +74,7 @@ class Grid(Sweeper):
     """
 
     def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
-        if max_batch_size is not None and not (is_integer(max_batch_size) and max_batch_size >= 1):
-            raise ConfigError(f"hydra.sweeper.max_batch_size={max_batch_size}: must be an integer, at least 1, or null")
+        require_integer("hydra.sweeper.max_batch_size", max_batch_size, optional=True)
         self.params = params or {}
         self.max_batch_size = max_batch_size
 
@@ -105,8 +104,7 @@ class Grid(Sweeper):
                 print(f"{' '.join(kept)}, as in the runs that are there", flush=True)
                 jobs = plan(variants, config, [[*job, *kept] for job in combinations], [*fixed, *map(key_of, kept)])
             earlier.assign(jobs)
-            with read_write(config), open_dict(config):
-                config.hydra.sweep.dir = str(folder)
+            set_sweep_folder(config, folder)
             waited = self._launch(jobs, earlier, variants)
             if waited and rank() == 0:  # of several processes of one job, as Slurm starts them, the first one tells
                 end(self._compare(jobs, folder), len(jobs))

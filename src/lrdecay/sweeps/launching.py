@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import cloudpickle
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +23,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from lrdecay.config import hydra_internals
-from lrdecay.errors import ConfigError, is_integer
 from lrdecay.metrics import METRICS
 from lrdecay.sweeps.grid import Source
 from lrdecay.training import progress
@@ -223,14 +222,3 @@ def ending(status: int) -> str:
         return f"ended with status {status}"
     known = {item.value: item.name for item in signal.Signals}
     return f"killed by {known.get(-status, f'signal {-status}')}"
-
-
-def require_integer(key: str, value: object, least: int = 1, optional: bool = False) -> None:
-    """Refuses a value of a launcher's key that is not an integer of at least `least`, or, if optional, ``None``.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not (is_integer(value) and cast(int, value) >= least) and not (optional and value is None):
-        allowed = f"an integer, at least {least}{', or null' if optional else ''}"
-        raise ConfigError(f"hydra.launcher.{key}={value}: must be {allowed}")

@@ -21,9 +21,9 @@ import cloudpickle
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
-from lrdecay.errors import ConfigError
+from lrdecay.errors import ConfigError, require_integer
 from lrdecay.machine import cores, visible_gpus
-from lrdecay.sweeps.launching import Job, JobLauncher, ending, require_integer
+from lrdecay.sweeps.launching import Job, JobLauncher, ending
 from lrdecay.sweeps.shares import Share, shares
 from lrdecay.sweeps.worker import work
 
@@ -44,8 +44,8 @@ class ParallelLauncher(JobLauncher):
     def __init__(
         self, processes: int | None = None, threads: int | None = None, gpus: Sequence[int | str] | None = None
     ) -> None:
-        require_integer("processes", processes, optional=True)
-        require_integer("threads", threads, optional=True)
+        require_integer("hydra.launcher.processes", processes, optional=True)
+        require_integer("hydra.launcher.threads", threads, optional=True)
         if gpus is not None and (isinstance(gpus, str | int) or not gpus):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a list such as [0,1], or null")
         if "forkserver" not in multiprocessing.get_all_start_methods():

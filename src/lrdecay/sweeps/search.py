@@ -3,7 +3,6 @@
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 
-from lrdecay.config.overrides import key_of, override
-from lrdecay.errors import ConfigError, is_integer
+from lrdecay.config.overrides import key_of
+from lrdecay.errors import ConfigError, is_integer, require_integer
 from lrdecay.records.locks import locked, rank
-from lrdecay.sweeps.folders import claim_sweep
+from lrdecay.sweeps.folders import claim_sweep, set_sweep_folder
 from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, end, launch, read_earlier
 from lrdecay.sweeps.space import Space, read_space
 from lrdecay.text import plural
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import optuna
 
     from lrdecay.config.variants import Variants
-    from lrdecay.sweeps.earlier import Earlier
     from lrdecay.sweeps.plan import Job
 
 BEST = "-best"
@@ -76,9 +74,8 @@ class Search(Grid):
         from lrdecay.sweeps.study import OBJECTIVES, SAMPLERS
 
         self.objectives = [objective] if isinstance(objective, str) else [str(name) for name in objective]
-        for key, value in (("n_trials", n_trials), ("seeds", seeds)):
-            if not (is_integer(value) and value >= 1):
-                raise ConfigError(f"hydra.sweeper.{key}={value}: must be an integer, at least 1")
+        require_integer("hydra.sweeper.n_trials", n_trials)
+        require_integer("hydra.sweeper.seeds", seeds)
         if not is_integer(sampler_seed) or not 0 <= sampler_seed < 2**31:
             raise ConfigError(f"hydra.sweeper.sampler_seed={sampler_seed}: must be an integer, at least 0")
         if sampler not in SAMPLERS:
@@ -88,8 +85,7 @@ class Search(Grid):
         self.n_trials, self.seeds, self.sampler = n_trials, seeds, sampler
         self.sampler_seed, self.storage = sampler_seed, storage
         self._set_pruning(pruner, prune_after)
-        if not is_integer(fresh_seeds) or fresh_seeds < 0:
-            raise ConfigError(f"hydra.sweeper.fresh_seeds={fresh_seeds}: must be an integer, at least 0")
+        require_integer("hydra.sweeper.fresh_seeds", fresh_seeds, least=0)
         self.fresh_seeds = fresh_seeds
 
     def _set_pruning(self, pruner: str | None, after: int) -> None:
@@ -149,17 +145,21 @@ class Search(Grid):
         from lrdecay.sweeps.announcements import Announcements
         from lrdecay.sweeps.earlier import Earlier
         from lrdecay.sweeps.study import begun, enqueue_failed, enqueue_grid
+        from lrdecay.sweeps.trials import Trials
 
         config, earlier = self.of_the_sweep, Earlier(read_earlier(folder))
-        _set_folder(config, folder)
-        most = enqueue_grid(study, space, partial(self.has, variants)) if self.sampler == "grid" else self.n_trials
+        set_sweep_folder(config, folder)
+        has = partial(self.has, variants)
+        most = enqueue_grid(study, space, has) if self.sampler == "grid" else self.n_trials
         # Those that failed before are tried again, whatever the number.
         count = min(self.n_trials, most) + enqueue_failed(study)
         jobs: dict[int, Job] = {}
         total = count * self.seeds
         announcements = Announcements(jobs, total, total - begun(study) * self.seeds, self.context.callbacks)
         print(f"{plural(count, 'trial')} of {plural(self.seeds, 'run')} → {folder}", flush=True)
-        trials = Trials(study, space, self, variants, earlier, jobs, announcements, count)
+        trials = Trials(
+            study, space, config, variants, has, self.seeds, self.objectives, earlier, announcements, count, jobs
+        )
         context = HydraContext(variants, cast(Any, announcements))
         stream(Plugins.instance().instantiate_launcher(context, self.task, config), trials)
         return jobs
@@ -198,7 +198,7 @@ class Search(Grid):
         folder.mkdir(exist_ok=True)
         with locked(folder):
             earlier = Earlier(read_earlier(folder))
-            _set_folder(self.of_the_sweep, folder)
+            set_sweep_folder(self.of_the_sweep, folder)
             jobs = plan(variants, self.of_the_sweep, best, [key_of(word) for word in (*space.fixed, UNPRUNED)])
             earlier.assign(jobs)
             self._launch(jobs, earlier, variants)
@@ -232,87 +232,6 @@ class Search(Grid):
         group, _, name = key.rpartition(".")
         node = OmegaConf.select(config, group) if group else config
         return isinstance(node, DictConfig) and name in node
-
-
-def _set_folder(config: DictConfig, folder: Path) -> None:
-    with read_write(config), open_dict(config):
-        config.hydra.sweep.dir = str(folder)
-
-
-class Trials:
-    """The jobs of a study's trials, as a launcher asks for them, and the trials told as they end.
-
-    Trial n has the jobs n·seeds, n·seeds + 1, …
-    """
-
-    def __init__(
-        self, study: "optuna.Study", space: Space, of: Search, variants: "Variants", earlier: "Earlier",
-        jobs: "dict[int, Job]", announcements: Any, count: int,
-    ) -> None:  # fmt: skip
-        from lrdecay.sweeps.study import interrupted, tell
-
-        self.study, self.space, self.of, self.variants = study, space, of, variants
-        self.earlier, self.jobs, self.announcements = earlier, jobs, announcements
-        self.count, self._has = count, partial(of.has, variants)
-        self._fixed = [key_of(word) for word in space.fixed]
-        self._open: dict[int, set[int]] = {}
-        self._waiting: deque[int] = deque()
-        for trial in interrupted(study):
-            try:
-                chosen = space.suggest(trial, self._has)
-            except ConfigError:
-                raise
-            except ValueError:  # Optuna's: it was stopped before it had all of its values
-                tell(study, trial.number, [], of.objectives)
-            else:
-                self._begin(trial.number, chosen)
-
-    def next(self) -> tuple[int, Sequence[str]] | None:
-        """The next job, of a new trial if need be; see `Source`."""
-        from lrdecay.sweeps.study import begun
-
-        while not self._waiting:
-            if begun(self.study) >= self.count:
-                return None
-            trial = self.study.ask()
-            self._begin(trial.number, self.space.suggest(trial, self._has))
-        job = self.jobs[self._waiting.popleft()]
-        folder = override("hydra.sweep.dir", self.of.of_the_sweep.hydra.sweep.dir)
-        return job.number, [*job.overrides, folder, *job.naming]
-
-    def ended(self, number: int) -> None:
-        """Tells the trial when the last of its jobs has ended."""
-        trial = number // self.of.seeds
-        self._open[trial].discard(number)
-        if not self._open[trial]:
-            self._tell(trial)
-
-    def _begin(self, number: int, chosen: list[str]) -> None:
-        """Makes the jobs of a trial, and tells it where all of them are complete."""
-        from lrdecay.sweeps.plan import plan
-
-        seeds = [[*chosen, f"seed={1 + i}"] if self.of.seeds > 1 else chosen for i in range(self.of.seeds)]
-        planned = plan(self.variants, self.of.of_the_sweep, seeds, self._fixed, number * self.of.seeds)
-        self.earlier.assign(planned)
-        self.jobs.update({job.number: job for job in planned})
-        waiting = [job for job in planned if not self.earlier.settled(job.folder)]
-        for job in planned:
-            if job not in waiting:
-                self.announcements.complete(job, self.earlier.records[job.folder])
-        self._open[number] = {job.number for job in waiting}
-        self._waiting.extend(job.number for job in waiting)
-        if not waiting:
-            self._tell(number)
-
-    def _tell(self, trial: int) -> None:
-        from lrdecay.sweeps.announcements import record_in
-        from lrdecay.sweeps.study import tell
-
-        own = [self.jobs[trial * self.of.seeds + i] for i in range(self.of.seeds)]
-        folder = Path(self.of.of_the_sweep.hydra.sweep.dir)
-        records = [record for job in own if (record := record_in(folder / job.folder)) is not None]
-        self.earlier.add(records)
-        tell(self.study, trial, records if len(records) == len(own) else [], self.of.objectives)
 
 
 def stream(launcher: Launcher, jobs: Source) -> None:

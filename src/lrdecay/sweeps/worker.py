@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
-from omegaconf import open_dict, read_write
 
+from lrdecay.sweeps.folders import set_sweep_folder
 from lrdecay.sweeps.shares import Share
 
 
@@ -119,8 +119,7 @@ def perform(call: bytes, threads: int, folder: Path | None = None) -> JobReturn:
     setup_globals()
     Singleton.set_state(state)
     if folder is not None:
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.sweep.dir = str(folder)
+        set_sweep_folder(config, folder)
     return run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 

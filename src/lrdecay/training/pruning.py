@@ -26,8 +26,6 @@ class Pruning(Callback):
 
     def __init__(self, search: Any, folder: Path, number: int) -> None:
         self._search, self._folder, self._number = search, folder, number
-        self._trial: optuna.trial.Trial | None = None
-        self._reported = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -61,10 +59,10 @@ class Pruning(Callback):
             return
         self._reported = len(epochs)
         value, total = epochs[-1].get(self._search.objective), pl_module.horizon.total_steps
-        pruned = False
-        if self._trial is not None and value is not None:
-            with quiet():
-                self._trial.report(value, PARTS * trainer.global_step // total)
-                pruned = self._trial.should_prune()
+        if value is None:
+            return
+        with quiet():
+            self._trial.report(value, PARTS * trainer.global_step // total)
+            pruned = self._trial.should_prune()
         if pruned:
             raise PrunedError(f"at step {trainer.global_step} of {total}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lrdecay.cli.train import main
+from lrdecay.cli.program import run
 
 if __name__ == "__main__":
-    main(Path(__file__).resolve().parent / "conf")
+    run("train", Path(__file__).resolve().parent / "conf")

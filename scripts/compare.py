@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from lrdecay.cli.compare import main
-from lrdecay.cli.errors import one_line_errors
+from lrdecay.cli.program import run
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main(Path(__file__).resolve().parent.parent / "conf")
+    run("compare", Path(__file__).resolve().parent.parent / "conf")

@@ -1,8 +1,8 @@
 """A schedule refined by gradient norms: ``python scripts/refine.py --help``."""
 
-from lrdecay.cli.errors import one_line_errors
-from lrdecay.cli.refine import main
+from pathlib import Path
+
+from lrdecay.cli.program import run
 
 if __name__ == "__main__":
-    with one_line_errors():
-        main()
+    run("refine", Path(__file__).resolve().parent.parent / "conf")

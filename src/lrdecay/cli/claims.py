@@ -1,11 +1,11 @@
 """Tests claims about schedules: runs what is missing of their sweeps, and says what the records show.
 
-python scripts/claims.py                        # all of conf/experiment/claims
-python scripts/claims.py faster stabler         # some of them
-python scripts/claims.py faster --no-run        # of the runs that are there
-python scripts/claims.py mnist1d/faster_sgd --seeds 21..30    # with more seeds, to the next look that its file names
-python scripts/claims.py faster hydra.launcher.processes=8       # eight runs at a time, say on one GPU
-python scripts/claims.py faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
+lrdecay claims                        # all of conf/experiment/claims
+lrdecay claims faster stabler         # some of them
+lrdecay claims faster --no-run        # of the runs that are there
+lrdecay claims mnist1d/faster_sgd --seeds 21..30    # with more seeds, to the next look that its file names
+lrdecay claims faster hydra.launcher.processes=8       # eight runs at a time, say on one GPU
+lrdecay claims faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
 """
 
 import argparse
@@ -23,6 +23,8 @@ from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.groups import group_records, load_records
 from lrdecay.analysis.judgement import Verdict, check_groups, judge
 from lrdecay.analysis.tuning import choose
+from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.commands import as_called, is_installed
 from lrdecay.config.claims import claim_names, planned, read_claim
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
@@ -38,7 +40,7 @@ INTERRUPTED = (130, 143, -2, -15)
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("claims", __doc__)
     parser.add_argument("arguments", nargs="*", metavar="CLAIM|KEY=VALUE", help="claims, overrides for their runs")
     parser.add_argument("--no-run", action="store_true", help="train nothing")
     parser.add_argument(
@@ -50,7 +52,7 @@ def main(conf: Path) -> None:
         default=Path("outputs/claims/findings.md"),
         help="Markdown file, figures beside it; what it has of other claims is kept",
     )
-    arguments = parser.parse_intermixed_args()
+    arguments = parse(parser, conf, claim_names(conf))
     words = [word for word in arguments.arguments if "=" in word]
     launching = [word for word in words if key_of(word).startswith("hydra.launcher.")]
     overrides = [word for word in words if word not in launching]
@@ -72,7 +74,7 @@ def main(conf: Path) -> None:
         verdicts, changed = merged(fresh, read_verdicts(kept), conf)
         for name in changed:
             print(f"warning: claim {name} has changed since it was judged, and is left out", file=sys.stderr)
-        write(verdicts, fresh, arguments.output, shlex.join(["python", "scripts/claims.py", *sys.argv[1:]]))
+        write(verdicts, fresh, arguments.output, f"{as_called('lrdecay claims')} {shlex.join(sys.argv[1:])}".strip())
     if wrong:
         sys.exit("\n".join(f"error: {what}" for what in wrong))
 
@@ -199,8 +201,9 @@ def _seeds(seeds: range | None) -> list[str]:
 def launch(claim: Claim, conf: Path, overrides: list[str]) -> None:
     """Runs a sweep of a claim side by side."""
     words = ["-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
-    print(shlex.join(["python", "train.py", *words]), flush=True)
-    sweep = subprocess.Popen([sys.executable, conf.parent / "train.py", *words])
+    print(as_called("lrdecay train"), shlex.join(words), flush=True)
+    program = ["-m", "lrdecay", "train"] if is_installed() else [str(conf.parent / "train.py")]
+    sweep = subprocess.Popen([sys.executable, *program, *words])
     # Whoever stops this stops the sweep, and it ends when that has saved what it was at. A terminal tells both of
     # Ctrl-C, all others only this one.
     handlers = {signal.SIGTERM: lambda *_: sweep.terminate(), signal.SIGINT: lambda *_: None}

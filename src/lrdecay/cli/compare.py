@@ -1,16 +1,16 @@
 """Compares runs: a table with verdicts, ``comparison.csv``, ``comparison.png`` and the page ``report.html``.
 
-python scripts/compare.py outputs/sweeps/NAME
-python scripts/compare.py outputs/runs/A outputs/runs/B --output outputs/comparisons/a-b
-python scripts/compare.py outputs/sweeps/NAME --baseline cosine --tuned-over optimizer.lr
-python scripts/compare.py outputs/sweeps/NAME --format pdf,svg --columns 1,2
+lrdecay compare outputs/sweeps/NAME
+lrdecay compare outputs/runs/A outputs/runs/B --output outputs/comparisons/a-b
+lrdecay compare outputs/sweeps/NAME --baseline cosine --tuned-over optimizer.lr
+lrdecay compare outputs/sweeps/NAME --format pdf,svg --columns 1,2
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from lrdecay.analysis.groups import load_records
+from lrdecay.cli.arguments import parse, parser_of
 from lrdecay.errors import ConfigError
 from lrdecay.reports.console import relative
 from lrdecay.reports.report import FORMATS, check_formats, report
@@ -21,7 +21,7 @@ def separated(text: str) -> list[str]:
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("compare", __doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders of runs or sweeps")
     parser.add_argument("--output", type=Path, help="folder for the files; the first PATH by default")
     parser.add_argument("--baseline", metavar="GROUP", help="a label, or words of one; the constant rate by default")
@@ -47,7 +47,7 @@ def main(conf: Path) -> None:
         action="store_true",
         help="average runs that did not reach their planned end with those that did",
     )
-    arguments = parser.parse_intermixed_args()
+    arguments = parse(parser)
     check_formats(arguments.format, arguments.columns)
     for path in arguments.paths:
         if not path.is_dir():

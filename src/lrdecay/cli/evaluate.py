@@ -1,10 +1,9 @@
 """Tests the weights that runs have left, and compares the metrics with those recorded.
 
-python scripts/evaluate.py outputs/runs/NAME
-python scripts/evaluate.py outputs/sweeps/NAME/* --checkpoint best
+lrdecay evaluate outputs/runs/NAME
+lrdecay evaluate outputs/sweeps/NAME/* --checkpoint best
 """
 
-import argparse
 import logging
 import multiprocessing
 import sys
@@ -12,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from lrdecay.cli.arguments import parse, parser_of
 from lrdecay.errors import ConfigError
 from lrdecay.imports import importing
 from lrdecay.records.record import Record
@@ -35,11 +35,11 @@ def in_its_own_process(*arguments: Any) -> dict[str, float]:
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("evaluate", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="which weights [last]")
     parser.add_argument("--trust", action="store_true", help="also build classes that are not this project's")
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     records = [read_record(folder) for folder in arguments.runs if folder.is_dir() or not folder.exists()]
     if not records:
         raise ConfigError(f"{arguments.runs[0]}: not the folder of a run")

@@ -1,17 +1,17 @@
 """Learning-rate range test: trains shortly with a growing rate, and suggests one where the loss falls fastest.
 
-python scripts/find_lr.py data=digits optimizer=sgd
-python scripts/find_lr.py model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
-rate=$(python scripts/find_lr.py data=digits --apply) && python train.py data=digits schedule=cosine $rate
+lrdecay find-lr data=digits optimizer=sgd
+lrdecay find-lr model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
+rate=$(lrdecay find-lr data=digits --apply) && lrdecay train data=digits schedule=cosine $rate
 
 The rate that it suggests is where to begin looking: with fewer steps it comes out higher, with more of them lower.
 """
 
-import argparse
 import logging
 import sys
 from pathlib import Path
 
+from lrdecay.cli.arguments import parse, parser_of
 from lrdecay.config.build import build
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
@@ -37,15 +37,15 @@ def refuse_own(overrides: list[str]) -> None:
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py: data, model, optimizer, …")
+    parser = parser_of("find-lr", __doc__)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for training: data, model, optimizer, …")
     parser.add_argument("--low", type=float, default=1e-6, help="the rate of the first step [%(default)g]")
     parser.add_argument("--high", type=float, help="the rate of the last step [10, linear: 0.1]")
     parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
     parser.add_argument("--mode", choices=("exponential", "linear"), default="exponential", help="how the rate grows")
     parser.add_argument("--output", type=Path, default=Path("outputs/find_lr.png"), help="the figure [%(default)s]")
     parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
-    arguments = parser.parse_intermixed_args()
+    arguments = parse(parser, conf)
     high = {"exponential": 10.0, "linear": 0.1}[arguments.mode] if arguments.high is None else arguments.high
     refuse_own(arguments.overrides)
     configs = compose_all(conf, [*arguments.overrides, *SHORT, f"trainer.max_steps={arguments.steps}"])

@@ -1,12 +1,12 @@
 """The loss that a schedule will come to, from runs under others: fits the multi-power law (arXiv 2503.12811).
 
-python scripts/predict.py outputs/sweeps/NAME schedule=cosine,linear,wsd trainer.max_epochs=200
-python scripts/predict.py outputs/sweeps/NAME --peak 0.1 --metric train/loss schedule=rex
-python scripts/predict.py runs.csv --columns rate=lr loss=val_loss \\
+lrdecay predict outputs/sweeps/NAME schedule=cosine,linear,wsd trainer.max_epochs=200
+lrdecay predict outputs/sweeps/NAME --peak 0.1 --metric train/loss schedule=rex
+lrdecay predict runs.csv --columns rate=lr loss=val_loss \\
     --steps-per-epoch 1000 schedule=wsd optimizer.lr=1e-3 trainer.max_epochs=50
-python scripts/predict.py loss.csv --rates lr.csv    # charts that TensorBoard or Weights & Biases exported
-python scripts/predict.py outputs/sweeps/NAME --optimize schedule=cosine,wsd trainer.max_epochs=200
-python scripts/predict.py outputs/sweeps/NAME --fit-on constant,cosine,linear    # how well it predicts the others
+lrdecay predict loss.csv --rates lr.csv    # charts that TensorBoard or Weights & Biases exported
+lrdecay predict outputs/sweeps/NAME --optimize schedule=cosine,wsd trainer.max_epochs=200
+lrdecay predict outputs/sweeps/NAME --fit-on constant,cosine,linear    # how well it predicts the others
 """
 
 import argparse
@@ -22,6 +22,8 @@ from rich import get_console
 from lrdecay.analysis.exports import COLUMNS, of_csv
 from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.traces import apart, of_records
+from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.commands import as_called
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
 from lrdecay.config.preview import MOST_STEPS, best_points, rate_curve
@@ -49,7 +51,7 @@ OF_ONE_RUN = ("schedule", "scale", "seed", "name", "optimizer.lr", "output_dir")
 
 
 def main(conf: Path) -> None:
-    arguments = _arguments()
+    arguments = _arguments(conf)
     paths = [Path(word) for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     one_folder = len(paths) == 1 and paths[0].is_dir()
@@ -73,15 +75,16 @@ def main(conf: Path) -> None:
     write_atomically(output, prediction_figure(fitted, predictions))
     write_atomically(output.with_suffix(".csv"), frame(predictions).to_csv(index=False).encode())
     if arguments.optimize:
-        say(f"to train with the best: python train.py {shlex.join([*words, f'schedule.csv={relative(best)}'])}")
+        words = [*words, f"schedule.csv={relative(best)}"]
+        say(f"to train with the best: {as_called('lrdecay train')} {shlex.join(words)}")
     if output.name == FIGURE and (page := output.with_name("report.html")).is_file():
-        say(f"python scripts/compare.py {relative(output.parent)} puts it on the page {relative(page)}")
+        say(f"{as_called('lrdecay compare')} {relative(output.parent)} puts it on the page {relative(page)}")
     say(relative(output.with_suffix(".csv")))
     say(relative(output))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _arguments(conf: Path) -> argparse.Namespace:
+    parser = parser_of("predict", __doc__)
     add = parser.add_argument
     add("words", nargs="+", metavar="PATH|key=value", help="folders of runs, or one CSV; then overrides")
     add("--metric", choices=("val/loss", "train/loss"), default="val/loss", help="of the runs [%(default)s]")
@@ -92,7 +95,7 @@ def _arguments() -> argparse.Namespace:
     add("--optimize", action="store_true", help="also find the best schedule, as a table to train with")
     add("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
     add("--output", type=Path, help="the figure, a CSV beside it; prediction.png in the one folder, or in outputs")
-    return parser.parse_intermixed_args()
+    return parse(parser, conf)
 
 
 def _named(word: str) -> tuple[str, str]:

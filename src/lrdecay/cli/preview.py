@@ -1,14 +1,14 @@
 """Draws learning rates over a run without training: a figure, and a line for each in the terminal.
 
-python scripts/preview.py schedule=cosine,step,wsd schedule.warmup=5% trainer.max_epochs=20
-python scripts/preview.py schedule=step schedule.gamma=0.1,0.3,0.5 optimizer.lr=0.01
-python scripts/preview.py schedule=constant,cosine,linear,wsd --bound    # what convex theory says of each
-python scripts/preview.py --all
+lrdecay preview schedule=cosine,step,wsd schedule.warmup=5% trainer.max_epochs=20
+lrdecay preview schedule=step schedule.gamma=0.1,0.3,0.5 optimizer.lr=0.01
+lrdecay preview schedule=constant,cosine,linear,wsd --bound    # what convex theory says of each
+lrdecay preview --all
 """
 
-import argparse
 from pathlib import Path
 
+from lrdecay.cli.arguments import parse, parser_of
 from lrdecay.config.compose import compose_all
 from lrdecay.config.preview import bounded_curve, rate_curve
 from lrdecay.data.catalogue import data_set
@@ -21,13 +21,13 @@ FOLLOW_A_METRIC = ("plateau", "greedy")
 
 
 def main(conf: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for train.py; a,b,c draws each")
+    parser = parser_of("preview", __doc__)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for training; a,b,c draws each")
     parser.add_argument("--all", action="store_true", help="a sheet of every schedule in the catalogue")
     parser.add_argument("--bound", action="store_true", help="compare them by the bound of arXiv 2501.18965")
     parser.add_argument("--output", type=Path, default=Path("outputs/preview.png"), help="the figure [%(default)s]")
     parser.add_argument("--steps-per-epoch", type=int, help="batches of an epoch, for a data set of your own")
-    arguments = parser.parse_intermixed_args()
+    arguments = parse(parser, conf)
     overrides = arguments.overrides
     if arguments.all:
         names = sorted(path.stem for path in (conf / "schedule").glob("*.yaml"))

@@ -1,11 +1,10 @@
 """Refines a schedule by the gradient norms of runs that were trained with it (arXiv 2310.07831).
 
-python train.py schedule=cosine optimizer=momentum callbacks=gradient_norm
-python scripts/refine.py outputs/runs/NAME
-python scripts/refine.py outputs/sweeps/NAME --smoothing 0.2 --output outputs/mine.png
+lrdecay train schedule=cosine optimizer=momentum callbacks=gradient_norm
+lrdecay refine outputs/runs/NAME
+lrdecay refine outputs/sweeps/NAME --smoothing 0.2 --output outputs/mine.png
 """
 
-import argparse
 import shlex
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import numpy as np
 from lrdecay.analysis.gradients import gradient_norms
 from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.traces import every_rate
+from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.commands import as_called
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError, within
 from lrdecay.files import write_atomically
@@ -35,8 +36,8 @@ LATE = 0.5
 """The fraction of the run after which a peak of the refined rate is no warm-up."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(conf: Path) -> None:
+    parser = parser_of("refine", __doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs that differ in their seed only")
     parser.add_argument(
         "--smoothing", type=float, default=0.1, help="width of the median filter, a fraction of the run [%(default)s]"
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/refined.png"), help="the figure; the schedule as a CSV beside it"
     )
-    arguments = parser.parse_args()
+    arguments = parse(parser)
     output = figure_path(arguments.output)
     records, problems = load_records(arguments.paths)
     if problems or not records:
@@ -70,7 +71,7 @@ def main() -> None:
     say(f"refined by {plural(len(norms), 'gradient norm')} of {plural(len(records), 'run')}")
     console = wide()
     console.print(table([before, after], console.width))
-    say(f"to train with it: python train.py {shlex.join(_words(records[0], file))}")
+    say(f"to train with it: {as_called('lrdecay train')} {shlex.join(_words(records[0], file))}")
     say(relative(output))
 
 

@@ -1,6 +1,7 @@
-"""``train.py``: one run, or with ``-m`` a sweep."""
+"""Training: one run, or with ``-m`` a sweep."""
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lrdecay.cli.arguments import complete
 from lrdecay.cli.errors import one_line_errors
 from lrdecay.config import hydra_internals
 from lrdecay.config.messages import one_line
@@ -19,11 +21,12 @@ from lrdecay.sweeps.folders import register_resolvers
 
 def main(conf: Path) -> None:
     """Runs what the command line asks for, under the configuration in that folder."""
+    if "_ARGCOMPLETE" in os.environ:
+        complete(hydra_internals.flags_parser(), conf)
     register_resolvers()
     hydra_internals.copy_no_sources()
     sys.argv[1:] = accepted(sys.argv[1:])
-    with one_line_errors():
-        hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)()
+    hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(job)()
 
 
 def job(config: DictConfig) -> float:

@@ -12,14 +12,19 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
 IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 """The launcher whose jobs share a process."""
 
 Loader = ConfigLoaderImpl
 """What composes configurations; `lrdecay.config.variants` does some of its work faster."""
+
+PackageSource = ImportlibResourcesConfigSource
+"""What reads configurations from a package."""
 
 
 def copy_no_sources() -> None:
@@ -33,8 +38,19 @@ def copy_no_sources() -> None:
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's flags of a command line, however they are abbreviated; what it does not know is left out."""
-    given, _ = get_args_parser().parse_known_args(list(arguments))
+    given, _ = flags_parser().parse_known_args(list(arguments))
     return given
+
+
+def flags_parser() -> argparse.ArgumentParser:
+    """Of Hydra's command lines."""
+    return get_args_parser()
+
+
+def completions(loader: ConfigLoader, word: str, given: Sequence[str]) -> list[str]:
+    """The overrides that begin with a word, behind those that are given, as Hydra's own completion has them."""
+    found: list[str] = DefaultCompletionPlugin(loader)._query("config", " ".join([*given, word]) if word else "")
+    return found
 
 
 def no_callbacks() -> Callbacks:

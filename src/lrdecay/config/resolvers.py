@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 from lrdecay import machine
+from lrdecay.commands import as_called
 from lrdecay.config import hydra_internals
 from lrdecay.errors import require, within
 from lrdecay.metrics import METRICS
@@ -84,4 +85,5 @@ def register_resolvers() -> None:
     register("faster_dense", faster_dense)
     register("oc.env", env)
     register("better", better)
+    register("as_called", as_called)
     register("points_of", points_of)

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from lrdecay import machine
 from lrdecay.adapters.rules import ratios
+from lrdecay.commands import is_installed
 from lrdecay.data.catalogue import TEXTS
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS
@@ -92,7 +93,7 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     whole = steps % per_epoch == 0
     length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
-    hint = f"\n{FASTER_IN_BF16}" if _gains_from_bf16(plan, str(trainer.precision)) else ""
+    hint = f"\n{_faster_in_bf16()}" if _gains_from_bf16(plan, str(trainer.precision)) else ""
     return (
         f"[bold]{escape(schedule)}[/] · {escape(str(plan.choices.get('optimizer')))}{rate} · "
         f"{escape(str(plan.choices.get('model')))}, {plan.parameters:,} parameters\n"
@@ -101,10 +102,11 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     )
 
 
-FASTER_IN_BF16 = (
-    "this processor multiplies bfloat16 in units of its own, so trainer.precision=bf16-mixed may be faster; "
-    "python scripts/benchmark.py training measures it"
-)
+def _faster_in_bf16() -> str:
+    text = "this processor multiplies bfloat16 in units of its own, so trainer.precision=bf16-mixed may be faster"
+    return text if is_installed() else f"{text}; python scripts/benchmark.py training measures it"
+
+
 LARGE = 2**19
 """Parameters with which products take most of a step."""
 

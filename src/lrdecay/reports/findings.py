@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from lrdecay.analysis.judgement import Verdict
 from lrdecay.analysis.power import seeds_wanted
 from lrdecay.analysis.question import Finding
+from lrdecay.commands import as_called
 from lrdecay.reports.matrix import cells, markdown_matrix, problems
 from lrdecay.text import format_seconds, listed, plural
 
@@ -101,7 +102,7 @@ def _section(verdict: Verdict) -> list[str]:
     other = "; mixed where another part is supported" if len(verdict.holds) > 1 else ""
     lines += ["", f"Supported would be: {claim.supported}. Refuted: {claim.refuted}{other}."]
     seeds = ["--seeds", verdict.seeds_judged] if claim.looks else []
-    return [*lines, "", f"`{shlex.join(['python', 'scripts/claims.py', claim.name, *claim.overrides, *seeds])}`"]
+    return [*lines, "", f"`{as_called('lrdecay claims')} {shlex.join([claim.name, *claim.overrides, *seeds])}`"]
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[str]:

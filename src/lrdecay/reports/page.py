@@ -20,6 +20,7 @@ from lrdecay.analysis.groups import Group, seed
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import MEASURES, measures
 from lrdecay.analysis.tuning import best_groups
+from lrdecay.commands import as_called
 from lrdecay.records.record import Record
 from lrdecay.reports.figures import COLOURS, accuracy_limits
 
@@ -176,7 +177,7 @@ def _run(run: Record, group: int, targets: Mapping[str, float], most: int) -> di
         "status": "cut short" if run.cut_short else run.outcome.status,
         "error": run.outcome.error or run.cut_short or None,
         "overrides": run.plan.overrides,
-        "command": shlex.join(["python", "train.py", *run.plan.overrides]),
+        "command": f"{as_called('lrdecay train')} {shlex.join(run.plan.overrides)}",
         "launched": shlex.join(["python", *run.plan.command]) if run.plan.command else "",
         "commit": run.plan.commit
         and run.plan.commit + (" and changes that were not committed" if run.plan.dirty else ""),

@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy.stats import spearmanr
 
+from lrdecay.commands import as_called
 from lrdecay.reports.figures import COLOURS, png, tidy
 from lrdecay.text import plural
 from lrdecay.theory.fitting import Fit, Trace
@@ -159,7 +160,7 @@ def prediction_figure(fit: Fit, predictions: Sequence[Prediction]) -> bytes:
 
 
 def section(folder: Path) -> str:
-    """What `scripts/predict.py` left in a sweep's folder, as a section of its page; nothing where it left nothing."""
+    """What ``lrdecay predict`` left in a sweep's folder, as a section of its page; nothing where it left nothing."""
     figure, table = folder / FIGURE, (folder / FIGURE).with_suffix(".csv")
     if not (figure.is_file() and table.is_file()):
         return ""
@@ -173,6 +174,6 @@ def section(folder: Path) -> str:
     return (
         '<section id="prediction"><h2>Prediction</h2>'
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        '<p class="quiet">By the multi-power law (arXiv 2503.12811), fitted by scripts/predict.py.</p>'
+        f'<p class="quiet">By the multi-power law (arXiv 2503.12811), fitted by {as_called("lrdecay predict")}.</p>'
         f'<img alt="Measured, fitted and predicted losses" src="data:image/png;base64,{picture}"></section>'
     )

@@ -16,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import OmegaConf, read_write
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from lrdecay.commands import training_argv
 from lrdecay.config.messages import one_line
 from lrdecay.config.overrides import flags, shell_word
 from lrdecay.errors import ConfigError, DivergedError, PrunedError
@@ -103,18 +104,21 @@ def job_of_many(job: Any) -> Iterator[None]:
     started, a process group, fewer threads, and deterministic algorithms; wandb leaves its run open. All would reach
     into the next job.
     """
+    argv = sys.argv
     if job.mode == RunMode.RUN:
+        sys.argv = training_argv(argv[1:])
         yield
+        sys.argv = argv
         _leave_process_group()  # whose threads could end this process badly when it exits
         return
-    argv, threads = sys.argv, torch.get_num_threads()
+    threads = torch.get_num_threads()
     deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     environment = {name: os.environ.get(name) for name in LEFT_BEHIND}
     task = cast(list[str], OmegaConf.to_container(job.overrides.task, resolve=False))
     of_the_sweep = ("hydra.mode", "hydra.sweep", "hydra.launcher", "hydra.job.config")
-    sys.argv = [argv[0], *flags(argv[1:]), *task]
-    sys.argv += [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
+    of_hydra = [override for override in job.overrides.hydra if not override.startswith(of_the_sweep)]
+    sys.argv = training_argv([*flags(argv[1:]), *task, *of_hydra])
     with read_write(job):
         job.run.dir = job.runtime.output_dir
     try:

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.adapters.rules import ratios
+from lrdecay.commands import training_argv
 from lrdecay.config.build import build
 from lrdecay.config.overrides import names
 from lrdecay.data.catalogue import resampled
@@ -72,7 +73,7 @@ def run(config: DictConfig) -> float:
         config, choices = own_configuration(config, choices, overrides, own_folder(job))
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     with locked(directory), stop.on_signals():
-        new = Record(directory, plan(unresolved, choices, overrides, sys.argv, time.time()))
+        new = Record(directory, plan(unresolved, choices, overrides, training_argv(sys.argv[1:]), time.time()))
         attempt = find_attempt(new, config, extends)
         if extends:
             require_longer(config, attempt.record)

@@ -16,6 +16,7 @@ from typing import Any
 
 import cloudpickle
 
+from lrdecay.commands import as_called
 from lrdecay.config.messages import one_line
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
@@ -89,7 +90,7 @@ class Queue:
             self._submit()
         if not self._waits:
             self._running = []
-            print("python scripts/compare.py and the folder above tell later what there is", flush=True)
+            print(as_called("lrdecay compare") + " and the folder above tell later what there is", flush=True)
             return []
         time.sleep(1.0)
         states = self._states()

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import (
     StochasticWeightAveraging,
 )
 
+from lrdecay.commands import as_called
 from lrdecay.errors import ConfigError
 
 REFUSED: tuple[tuple[type[Callback], str, str], ...] = (
@@ -19,7 +20,7 @@ REFUSED: tuple[tuple[type[Callback], str, str], ...] = (
         "pytorch_lightning.callbacks.WeightAveraging averages weights under any schedule, "
         "and optimizer=schedule_free_adamw without one",
     ),
-    (LearningRateFinder, "sets a rate that the schedule replaces", "scripts/find_lr.py looks for one"),
+    (LearningRateFinder, "sets a rate that the schedule replaces", f"{as_called('lrdecay find-lr')} looks for one"),
     (BatchSizeFinder, "changes how many steps the run has", "data.batch_size sets it"),
     (
         GradientAccumulationScheduler,

@@ -1,0 +1,1 @@
+"""The configuration, which the package ships as ``lrdecay.conf``."""

@@ -1,0 +1,65 @@
+"""What the parsers of all commands have in common."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lrdecay.commands import as_called, is_installed
+
+
+def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser that describes the command by the docstring of its module."""
+    return argparse.ArgumentParser(
+        prog=f"lrdecay {command}" if is_installed() else None,
+        description=as_called(doc or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Sequence[str] = ()) -> argparse.Namespace:
+    """What the command line says; where a shell asks how it may go on, that is answered, and the process ends.
+
+    Args:
+        conf: the folder of the configuration, where words may be overrides.
+        others: what words may be too, beside files.
+    """
+    if "_ARGCOMPLETE" in os.environ:
+        complete(parser, conf, others)
+    return parser.parse_intermixed_args()
+
+
+def complete(parser: argparse.ArgumentParser, conf: Path | None = None, others: Sequence[str] = ()) -> None:
+    """Says how the command line may go on, and ends the process; for the arguments see `parse`."""
+    import argcomplete
+
+    files = argcomplete.completers.FilesCompleter()
+
+    def words(prefix: str, action: argparse.Action, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+        found = [] if "=" in prefix else [*others, *files(prefix)]
+        if conf is None or action.option_strings:
+            return found
+        given = [word for value in vars(parsed_args).values() if isinstance(value, list) for word in value]
+        return found + _overrides(conf, prefix, [word for word in given if isinstance(word, str) and "=" in word])
+
+    completer: Any = words  # any callable will do
+    argcomplete.autocomplete(parser, default_completer=completer, always_complete_options=False)
+
+
+def _overrides(conf: Path, prefix: str, given: Sequence[str]) -> list[str]:
+    """The overrides that begin so; of several choices, as in ``schedule=step,co``, the last is completed."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from lrdecay.config.hydra_internals import completions
+    from lrdecay.sweeps.folders import register_resolvers
+
+    register_resolvers()
+    key, equals, value = prefix.partition("=")
+    before, comma, last = value.rpartition(",")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        found = completions(GlobalHydra.instance().config_loader(), f"{key}{equals}{last}", given)
+    if not equals:  # a group that has groups within it too is found bare
+        return [word if word[-1] in "=./" else f"{word}=" for word in found]
+    return [f"{key}={before}{comma}{word.removeprefix(f'{key}=')}" for word in found]

@@ -1,16 +1,20 @@
 """`lrdecay.adapters.torch.scheduler` in the place of torch's own schedulers."""
 
 import copy
+import gc
 import io
 import pickle
 import re
+import types
+import warnings
+import weakref
 
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
 from lrdecay.adapters.rates import Rates
-from lrdecay.adapters.torch import scheduler
+from lrdecay.adapters.torch import Scheduler, scheduler
 from lrdecay.errors import BadValue
 from lrdecay.schedules import Constant, Cosine, Horizon, Polynomial, Step
 
@@ -175,3 +179,115 @@ def test_steps_that_a_gradient_scaler_skips():
         "the horizon counts steps of the schedule"
     )
     assert torch.isfinite(parameter).all()
+
+
+class TestAsTorchsOwn:
+    """What torch's tests ask of each of its schedulers."""
+
+    def test_it_leaves_no_circle_of_references(self):
+        """Neither keeps the other, nor itself, alive."""
+
+        def used() -> tuple[weakref.ref, weakref.ref]:
+            optimizer = adamw()
+            rates = scheduler(optimizer, Cosine(momentum=(0.8, 0.9)), HORIZON)
+            trained(optimizer, rates, 3)
+            return weakref.ref(optimizer), weakref.ref(rates)
+
+        gc.collect()
+        gc.disable()
+        try:
+            assert [reference() for reference in used()] == [None, None]
+        finally:
+            gc.enable()
+
+    @pytest.mark.parametrize("last_epoch", [-1, 10])
+    def test_a_step_before_the_optimizers_is_warned_of(self, last_epoch):
+        optimizer = adamw()
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        rates = Scheduler(optimizer, Cosine(), HORIZON, last_epoch)
+        with pytest.warns(UserWarning, match="how-to-adjust-learning-rate"):
+            rates.step()
+
+    def test_the_right_order_is_not(self):
+        optimizer = adamw()
+        rates = scheduler(optimizer, Cosine(), HORIZON)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            trained(optimizer, rates, 20)
+
+    def test_an_optimizer_whose_step_is_replaced_is_warned_of(self):
+        optimizer = adamw()
+        rates, step = scheduler(optimizer, Cosine(), HORIZON), optimizer.step
+        optimizer.step = types.MethodType(lambda _, *arguments: step(*arguments), optimizer)
+        with pytest.warns(UserWarning, match="has been overridden"):
+            trained(optimizer, rates, 1)
+
+    @pytest.mark.filterwarnings("ignore:The epoch parameter")
+    def test_a_step_that_is_named_is_the_one_set(self):
+        optimizer = adamw()
+        rates = scheduler(optimizer, Cosine(), HORIZON)
+        optimizer.step()
+        for step in (2, 2, 7, 2):
+            rates.step(step)
+            assert rates.get_last_lr()[0] == 0.1 * Cosine().factor(step, HORIZON)
+
+    def test_to_go_on_it_needs_the_rates_at_the_beginning(self):
+        with pytest.raises(KeyError, match="'initial_lr' is not specified"):
+            Scheduler(adamw(), Cosine(), HORIZON, last_epoch=1)
+
+    def test_a_second_one_begins_at_the_first_ones_rates(self):
+        optimizer = adamw()
+        trained(optimizer, scheduler(optimizer, Cosine(), HORIZON), 5)
+        again = scheduler(optimizer, Constant(), HORIZON)
+        assert again.base_lrs == [0.1, 0.01]
+        assert again.get_last_lr() == [0.1, 0.01]
+
+    def test_a_rate_that_is_a_tensor_is_not_shared_with_the_one_at_the_beginning(self):
+        optimizer = torch.optim.SGD(weights(), lr=torch.tensor(0.5))
+        rates = scheduler(optimizer, Polynomial(power=1.0), HORIZON)
+        trained(optimizer, rates, 3)
+        assert rates.base_lrs == [torch.tensor(0.5)]
+        assert rates.get_last_lr()[0] is not optimizer.param_groups[0]["lr"]
+
+    @pytest.mark.parametrize("chained", [False, True])
+    def test_beside_another_scheduler(self, chained):
+        optimizer = torch.optim.SGD(weights(), lr=1.0)
+        ours = scheduler(optimizer, Polynomial(power=1.0), HORIZON)
+        theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+        if chained:
+            both = torch.optim.lr_scheduler.ChainedScheduler([ours], optimizer=optimizer)
+            trained(optimizer, both, 3)
+        else:
+            trained(optimizer, ours, 3)
+            theirs.step(1.0)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(9 / 12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler, of its own modules
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_compiled_step_is_compiled_once(optimizer):
+    """Where the rate is a tensor, as torch asks for; a number would be compiled in."""
+    from torch._dynamo import config, reset
+
+    reset()
+    (parameter,) = weights()
+    parameter.grad = torch.ones_like(parameter)
+    ours = optimizer([parameter], lr=torch.tensor(0.1), foreach=False)
+    rates = scheduler(ours, Cosine(warmup=2), HORIZON)
+
+    @torch.compile(backend="eager")
+    def step() -> None:
+        ours.step()
+
+    step()  # makes the optimizer's state, and is compiled a second time with it
+    rates.step()
+    step()
+    rates.step()
+    before = parameter.detach().clone()
+    with config.patch(error_on_recompile=True):
+        for _ in range(10):
+            step()
+            rates.step()
+    assert rates.last_epoch == 12
+    assert not torch.equal(before, parameter)

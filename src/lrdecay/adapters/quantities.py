@@ -78,4 +78,5 @@ def note_weight_decay(optimizer: Optimizer) -> bool:
 
 def is_schedule_free(optimizer: Optimizer | None) -> bool:
     """Whether it has two modes, as those of the schedulefree package, arXiv 2405.15682."""
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's around any other has both methods
     return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))

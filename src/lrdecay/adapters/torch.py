@@ -159,10 +159,11 @@ class TorchSchedule:
     def _stepped(self, optimizer: Optimizer, horizon: Horizon) -> np.ndarray:
         scheduler = self.attach(optimizer)["scheduler"]
         rates = np.empty(horizon.total_steps)
+        every = 1 if self.interval == "step" else horizon.steps_per_epoch or horizon.total_steps
         for step in range(horizon.total_steps):
             rates[step] = optimizer.param_groups[0]["lr"]
             optimizer.step()
-            if self.interval == "step" or (step + 1) % horizon.steps_per_epoch == 0:
+            if (step + 1) % every == 0:
                 with scheduler_errors():
                     scheduler.step()
         return rates

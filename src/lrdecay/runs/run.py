@@ -209,7 +209,8 @@ def finish(run: Run) -> float:
 
         title = console.named_schedule(record.plan.choices)
         apart = ratios(run.config.optimizer.get("groups"))
-        figure = rate_figure(record.progress.rates, module.horizon.steps_per_epoch, title, apart)
+        assert record.plan.steps_per_epoch is not None, "of a trainer with batches"
+        figure = rate_figure(record.progress.rates, record.plan.steps_per_epoch, title, apart)
         write_atomically(record.directory / "lr.png", figure)
         record.outcome.status = "completed"
         run.recorder.write()

@@ -1,20 +1,28 @@
-"""Lengths of time in a run: ``300`` optimizer steps, ``"10ep"`` epochs, ``"5%"`` of the run."""
+"""Lengths of time in a run: ``300`` optimizer steps, ``"10ep"`` epochs, ``"5%"`` of the run, and other units."""
 
 import functools
 import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from lrdecay.errors import BadValue, is_number, plain, require
 from lrdecay.schedules.horizon import Horizon
 from lrdecay.text import shortened
 
-Unit = Literal["steps", "ep", "%"]
+Unit = Literal["steps", "ep", "%", "samples", "tokens", "s", "min", "h"]
 
-ALLOWED = 'a number of steps (300), of epochs ("10ep") or a percentage of the run ("5%"), not negative'
-_TEXT = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>ep|%|steps|)")
+ALLOWED = (
+    'a number of steps (300), of epochs ("10ep"), samples ("50_000samples") or tokens ("1e6tokens"), a time ("90s", '
+    '"30min", "2h") or a percentage of the run ("5%"), not negative'
+)
+_TEXT = re.compile(
+    r"(?P<value>[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?(?:e[0-9]+)?|\.[0-9]+)\s*(?P<unit>ep|%|steps|samples|tokens|s|min|h|)"
+)
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
+_PER_STEP = {"samples": "samples_per_step", "tokens": "tokens_per_step", **dict.fromkeys(_SECONDS, "seconds_per_step")}
+"""What a horizon must have for a unit that is divided by it."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,24 @@ class Duration:
         _check(value, unit, key, given)
         return cls(value, cast(Unit, unit))
 
-    def length(self, horizon: Horizon) -> Fraction:
-        """Optimizer steps in a run of that horizon, exactly: 33.3% of 1500 steps is 499.5, which no float is."""
+    def length(self, horizon: Horizon, key: str = "duration") -> Fraction:
+        """Optimizer steps in a run of that horizon, exactly: 33.3% of 1500 steps is 499.5, which no float is.
+
+        Raises:
+            BadValue: the horizon does not know how many steps that is; `key` names the duration.
+        """
         value = Fraction(str(self.value))
+        if self.unit == "%":
+            return value * horizon.total_steps / 100
+        value *= Fraction(str(horizon.stretch))
+        if self.unit == "steps":
+            return value
+        known = _PER_STEP.get(self.unit, "steps_per_epoch")
+        one = getattr(horizon, known)
+        require(one is not None, key, self, f"in steps or a percentage, where the horizon has no {known}")
         if self.unit == "ep":
-            return value * horizon.steps_per_epoch
-        return value * horizon.total_steps / 100 if self.unit == "%" else value
+            return value * int(one)
+        return value * _SECONDS.get(self.unit, 1) / Fraction(str(one))
 
     def steps(self, horizon: Horizon) -> int:
         """The length in whole optimizer steps: the nearest, a half upwards."""
@@ -74,7 +94,7 @@ class Duration:
 
 def _check(value: float, unit: str, key: str, given: object) -> None:
     """Raises `BadValue`, in terms of what was `given` for `key`, unless it is a duration."""
-    require(unit in ("steps", "ep", "%") and is_number(value) and value >= 0, key, given, ALLOWED)
+    require(unit in get_args(Unit) and is_number(value) and value >= 0, key, given, ALLOWED)
     require(unit != "%" or value <= 100, key, given, "at most 100%")
     if unit == "steps" and value != int(value):
         share = f"{round(value * 100, 10):g}%" if value <= 1 else "a percentage"
@@ -85,9 +105,9 @@ DurationLike = Duration | int | float | str
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
-def length(given: DurationLike, horizon: Horizon) -> Fraction:
+def length(given: DurationLike, horizon: Horizon, key: str = "duration") -> Fraction:
     """The optimizer steps of a duration as users write it, exactly; remembered, since schedules ask at every call."""
-    return Duration.parse(given).length(horizon)
+    return Duration.parse(given, key).length(horizon, key)
 
 
 def nearest(steps: Fraction) -> int:

@@ -1,6 +1,6 @@
 """Two schedules in a row."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,14 +48,14 @@ class Join(Schedule):
 
     def phases(self, horizon: Horizon) -> Phases:
         phases = super().phases(horizon)
-        at, end = nearest(length(self.at, horizon)), horizon.total_steps - phases.cooldown
+        at, end = nearest(length(self.at, horizon, "at")), horizon.total_steps - phases.cooldown
         require(phases.start < at < end, "at", self.at, f"within the decay, ({phases.start}, {end}), not at step {at}")
         for key, steps in (("first", at - phases.start), ("second", end - at)):
             try:
-                getattr(self, key).phases(Horizon(steps, horizon.steps_per_epoch))
+                getattr(self, key).phases(replace(horizon, total_steps=steps))
             except BadValue as error:
                 raise BadValue(f"{key}.{error}") from error
-        first = self.first.over(Horizon(at - phases.start, horizon.steps_per_epoch))
+        first = self.first.over(replace(horizon, total_steps=at - phases.start))
         ends_above = not self.continuous or first(at - phases.start) > 0
         require(
             ends_above,
@@ -66,8 +66,8 @@ class Join(Schedule):
         return phases
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
-        steps = nearest(length(self.at, horizon)) - self._start(horizon)
-        first = self.first.over(Horizon(steps, horizon.steps_per_epoch))
-        second = self.second.over(Horizon(decay_steps - steps, horizon.steps_per_epoch))
+        steps = nearest(length(self.at, horizon, "at")) - self._start(horizon)
+        first = self.first.over(replace(horizon, total_steps=steps))
+        second = self.second.over(replace(horizon, total_steps=decay_steps - steps))
         level = first(steps) if self.continuous else 1.0
         return np.where(u < steps, first(np.minimum(u, steps)), level * second(np.maximum(u - steps, 0)))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, overload
 
@@ -152,7 +152,7 @@ class Schedule(ABC):
             BadValue: the schedule does not fit into the run.
         """
         keys = ("warmup", "hold", "cooldown")
-        warmup, hold, cooldown = (nearest(length(getattr(self, key), horizon)) for key in keys)
+        warmup, hold, cooldown = (nearest(length(getattr(self, key), horizon, key)) for key in keys)
         decay = horizon.total_steps - warmup - hold - cooldown
         if decay < 0:
             given = [f"{key}={getattr(self, key)}" for key in keys if getattr(self, key)]
@@ -164,7 +164,7 @@ class Schedule(ABC):
 
     def _length(self, key: str, horizon: Horizon) -> Fraction:
         """The duration in that field, in optimizer steps, exactly."""
-        return length(getattr(self, key), horizon)
+        return length(getattr(self, key), horizon, key)
 
     def _start(self, horizon: Horizon) -> int:
         """The step at which the decay begins."""
@@ -261,7 +261,8 @@ class Placed:
 
     def _sampled(self, t: NDArray[np.int64]) -> NDArray[np.int64]:
         """The first step at or after the last multiple of `sample_every`."""
-        every = length(self.schedule.sample_every, self.horizon)
+        # How often the rate changes is no time of the run, and is not stretched with it.
+        every = length(self.schedule.sample_every, replace(self.horizon, stretch=1.0), "sample_every")
         if every == 1:
             return t
         reached = whole(t, every) * every.denominator // every.numerator * every.numerator

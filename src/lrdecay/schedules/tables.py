@@ -49,7 +49,7 @@ class MultiStep(Schedule):
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         start = self._start(horizon)
-        first_steps = [ceil(length(milestone, horizon)) for milestone in self.milestones]
+        first_steps = [ceil(length(milestone, horizon, "milestones")) for milestone in self.milestones]
         passed = np.searchsorted(np.array(first_steps, dtype=np.float64), u + start, side="right")
         return np.power(self.gamma, passed.astype(np.float64))
 
@@ -93,7 +93,7 @@ class Piecewise(Schedule):
 
     def shape(self, u: Array, decay_steps: int, horizon: Horizon) -> Array:
         start = self._start(horizon)
-        places = [length(place, horizon) - start for place, _ in self.points]
+        places = [length(place, horizon, "points") - start for place, _ in self.points]
         factors = [float(factor) for _, factor in self.points]
         if not places or places[0] > 0:
             places, factors = [Fraction(0), *places], [1.0, *factors]
@@ -113,7 +113,7 @@ def _require_rising(
     key: str, places: Sequence[DurationLike], phases: Phases, horizon: Horizon, ends_included: bool = False
 ) -> None:
     """The places rise strictly, and lie between warm-up and hold and the cool-down."""
-    lengths = [length(place, horizon) for place in places]
+    lengths = [length(place, horizon, key) for place in places]
     shown = [str(place) for place in places]
     steps = ", ".join(f"{float(length):g}" for length in lengths)
     rising = all(a < b for a, b in itertools.pairwise(lengths))

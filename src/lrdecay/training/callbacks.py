@@ -56,7 +56,8 @@ class ProgressBar(Callback):
         if journal.epochs:
             status += f" · {journal.monitor} {METRICS[journal.monitor].text(journal.epochs[-1].get(journal.monitor))}"
         horizon = module.horizon
-        epoch = f"epoch {trainer.current_epoch + 1}/{math.ceil(horizon.total_steps / horizon.steps_per_epoch)}"
+        epochs = math.ceil(horizon.total_steps / (horizon.steps_per_epoch or horizon.total_steps))
+        epoch = f"epoch {trainer.current_epoch + 1}/{epochs}"
         self._display.update(self, description=epoch, completed=steps, total=horizon.total_steps, status=status)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

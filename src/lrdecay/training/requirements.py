@@ -1,15 +1,15 @@
 """What a schedule, a scale and an optimizer need of the trainer: looked at before the first step."""
 
 import logging
-import math
 
 import numpy as np
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
+from lrdecay.adapters.lightning import horizon_of
 from lrdecay.adapters.torch import TorchSchedule
-from lrdecay.errors import BadValue, ConfigError
+from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.schedules import Constant, Horizon, Scale, Schedule
 from lrdecay.training import internals
 
@@ -26,15 +26,15 @@ def horizon(trainer: pl.Trainer) -> Horizon:
         ConfigError: it has no batches, or no end.
     """
     try:
-        trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
+        with within("trainer"):
+            found = horizon_of(trainer)
+    except ConfigError:
+        raise
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
-    batches, total = trainer.num_training_batches, trainer.estimated_stepping_batches
-    if not (math.isfinite(batches) and batches >= 1):
-        raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
-    if not math.isfinite(total):
-        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
-    return Horizon(int(total), math.ceil(batches / trainer.accumulate_grad_batches))
+    if found.steps_per_epoch is None:
+        raise ConfigError("trainer.limit_train_batches: must be given, for the data do not say how long an epoch is")
+    return found
 
 
 def warn_of_a_fixed_rate(schedule: Schedule, horizon: Horizon) -> None:

@@ -1,0 +1,22 @@
+"""All rates of a run in one array, for frameworks that compile a step: there it can look up, and not call numpy."""
+
+import numpy as np
+
+from lrdecay.errors import is_number, require
+from lrdecay.schedules import Horizon, Schedule
+
+MOST = 10_000_000
+"""Steps of a run whose rates are held in memory, 80 MB."""
+
+
+def rate_table(schedule: Schedule, rate: float, horizon: Horizon) -> np.ndarray:
+    """The rates of all steps, and behind them the one that stays after the end; float64, of T + 1.
+
+    Raises:
+        BadValue: the schedule does not fit into the horizon, which may be too long for a table, or the rate is none.
+    """
+    require(is_number(rate) and rate > 0, "rate", rate, "a number above 0")
+    total = horizon.total_steps
+    require(total <= MOST, "total_steps", total, f"at most {MOST:,}, for all rates are held in memory")
+    rates: np.ndarray = rate * schedule.over(horizon)(np.arange(total + 1))
+    return rates

@@ -57,7 +57,7 @@ def llm_curves() -> Path:
     return root
 
 
-SLOW = {"cli", "runs", "sweeps"}
+SLOW = {"cli", "examples", "runs", "sweeps"}
 """Folders whose tests start programs; those elsewhere that do are marked one by one."""
 
 

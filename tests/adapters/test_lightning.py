@@ -182,7 +182,7 @@ def test_data_without_a_length(tmp_path):
     run.fit(module, DataLoader(Endless(), batch_size=2))
     assert horizon_of(run) == Horizon(7)
     np.testing.assert_allclose(module.rates, 0.1 * Cosine(warmup="20%").factor(range(7), Horizon(7)))
-    with pytest.raises(BadValue, match="warmup=1ep: must be in steps or a percentage, where the horizon has no"):
+    with pytest.raises(BadValue, match="warmup=1ep: must be in another unit, where the horizon has no"):
         trainer(tmp_path, max_steps=7).fit(Scheduled(Cosine(warmup="1ep")), DataLoader(Endless(), batch_size=2))
 
 

@@ -96,7 +96,7 @@ def test_in_samples_tokens_and_time(given, steps):
     ],
 )
 def test_what_the_horizon_does_not_know_is_said(given, missing):
-    allowed = f"must be in steps or a percentage, where the horizon has no {missing}"
+    allowed = f"must be in another unit, where the horizon has no {missing}"
     with pytest.raises(BadValue, match=f"^warmup={given}: {allowed}"):
         Cosine(warmup=given).over(Horizon(100))
     with pytest.raises(BadValue, match=f"^milestones={given}: {allowed}"):

@@ -11,7 +11,7 @@ from lrdecay.records.record import Record
 from lrdecay.text import listed
 from lrdecay.theory.fitting import SAME_PEAK, Trace
 
-FREE = ("schedule.", "scale.", "optimizer.lr", "trainer.max_epochs", "trainer.max_steps")
+FREE = ("schedule.", "scale.", "optimizer.lr", "trainer.max_epochs", "trainer.max_steps", "duration", "ssr")
 """Keys, or how they begin, in which runs of one law may differ; their peak rates are compared themselves."""
 
 

@@ -24,6 +24,7 @@ SHORT = (
     "trainer.max_epochs=-1", "++trainer.min_epochs=null", "++trainer.log_every_n_steps=0",
     "++trainer.limit_val_batches=0", "++trainer.enable_checkpointing=false", "++trainer.fast_dev_run=false",
     "++trainer.profiler=null", "++trainer.devices=1", "++trainer.strategy=auto", "++trainer.num_nodes=1",
+    "duration=null", "ssr=1.0",
 )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from omegaconf import DictConfig
 
 from lrdecay.data.catalogue import data_set
 from lrdecay.data.splits import split_sizes, windows
-from lrdecay.errors import ConfigError, is_integer, require, within
-from lrdecay.schedules import Horizon
+from lrdecay.errors import BadValue, ConfigError, is_integer, require, within
+from lrdecay.schedules import Horizon, Length
 
 
 def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
@@ -30,13 +30,49 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     if batches < 1:
         raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
     per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
-    epochs, steps = (1, fast) if fast else (trainer.get("max_epochs"), trainer.get("max_steps", -1))
+    length = length_of(config)
+    if fast:
+        return Horizon(fast, per_epoch)
+    trained = trained_steps(trainer, per_epoch)
+    if trained is None and length.duration is None:
+        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
+    try:
+        return length.horizon(trained, per_epoch)
+    except BadValue as error:
+        raise ConfigError(str(error)) from error
+
+
+def trained_steps(trainer: DictConfig, steps_per_epoch: int) -> int | None:
+    """The optimizer steps that a trainer's configuration trains for; ``None`` without an end."""
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
     if epochs is None:  # as Lightning has it
         epochs = 1000 if steps == -1 else -1
-    ends = [count for count in (epochs * per_epoch, steps) if count > 0]
-    if not ends:
-        raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
-    return Horizon(min(ends), per_epoch)
+    return min((count for count in (epochs * steps_per_epoch, steps) if count > 0), default=None)
+
+
+def length_of(config: DictConfig, seconds_per_step: float | None = None) -> Length:
+    """How long a configuration wants the run to be.
+
+    Args:
+        seconds_per_step: as measured, where that has been.
+
+    Raises:
+        ConfigError: it is no duration, or no stretch ratio.
+    """
+    samples, characters = config.data.get("batch_size"), config.data.get("length")
+    if is_integer(samples):
+        samples *= config.trainer.get("accumulate_grad_batches", 1)
+    tokens = samples * characters if is_integer(samples) and is_integer(characters) else None
+    try:
+        return Length(
+            config.get("duration"),
+            config.get("ssr", 1.0),
+            samples if is_integer(samples) else None,
+            tokens,
+            seconds_per_step,
+        )
+    except BadValue as error:
+        raise ConfigError(str(error)) from error
 
 
 def _batches(config: DictConfig) -> int:

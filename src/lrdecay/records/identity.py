@@ -56,7 +56,9 @@ LIGHTNING_DEFAULTS = {
 }
 
 # Keys that came later, with the values that mean what runs without the key did.
-SINCE_ADDED = {"process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5}
+SINCE_ADDED = {
+    "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0
+}  # fmt: skip
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -94,7 +96,7 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
         key: value
         for key, value in flat.items()
         if has_effect(key)
-        and not (key == "schedule.csv" and flat.get("schedule.points"))
+        and not _is_of_points(key, flat)
         and not _is_default(key, value)
         and not _is_of_the_data(key, value, sizes)
     }

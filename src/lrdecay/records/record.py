@@ -56,6 +56,7 @@ class Plan(msgspec.Struct, kw_only=True):
         data: name of the data set; ``sizes`` are the images in each split.
         process: what was done to the process to make it faster.
         total_steps: optimizer steps, the schedule's T.
+        seconds_per_step: as measured before the first one, where a duration is a time.
     """
 
     config: dict[str, Any]
@@ -76,6 +77,7 @@ class Plan(msgspec.Struct, kw_only=True):
     process: list[str] = []
     total_steps: int | None = None
     steps_per_epoch: int | None = None
+    seconds_per_step: Number | None = None
 
     @property
     def dense(self) -> str:

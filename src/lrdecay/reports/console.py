@@ -92,6 +92,8 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     steps, per_epoch = plan.total_steps or 0, plan.steps_per_epoch or 1
     whole = steps % per_epoch == 0
     length = plural(steps // per_epoch, "epoch") if whole else plural(steps, "step")
+    if plan.seconds_per_step is not None:
+        length += f", measured at {plan.seconds_per_step:.3g} s a step"
     processes = f" × {trainer.world_size} processes" if trainer.world_size > 1 else ""
     hint = f"\n{_faster_in_bf16()}" if _gains_from_bf16(plan, str(trainer.precision)) else ""
     return (

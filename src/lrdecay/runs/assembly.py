@@ -14,6 +14,7 @@ from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, within
 from lrdecay.records.identity import flatten
 from lrdecay.records.record import Plan
+from lrdecay.schedules import Length
 from lrdecay.training.callbacks import Hyperparameters
 from lrdecay.training.checkpoints import AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.training.conflicts import refuse_conflicts
@@ -27,8 +28,8 @@ def data_set_name(data: pl.LightningDataModule) -> str:
     return getattr(data, "name", None) or type(data).__name__
 
 
-def make_module(parts: Parts, device: torch.device) -> Classifier:
-    """Loads the data onto the device, and builds the module that is trained on them.
+def make_module(parts: Parts, device: torch.device, length: Length | None = None) -> Classifier:
+    """Loads the data onto the device, and builds the module that is trained on them, for a run of that length.
 
     Raises:
         ConfigError: a value cannot be used, or model and data do not fit.
@@ -43,7 +44,7 @@ def make_module(parts: Parts, device: torch.device) -> Classifier:
     if isinstance(data, TensorData):
         _check_model(model, data)
     compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
-    return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts))
+    return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts), length)
 
 
 def _monitor(parts: Parts) -> str:

@@ -99,7 +99,7 @@ def find_attempt(record: Record, config: DictConfig, extends: bool) -> Attempt:
     # different run.
     plain: Any = OmegaConf.to_container(config, resolve=True)
     changed = differences(*(determining(values, earlier.plan.data) for values in (earlier.plan.config, plain)))
-    if others := [change for change in changed if not (extends and decides_the_end(change))]:
+    if others := [change for change in changed if not (extends and decides_the_end(change.partition("=")[0]))]:
         folder = console.relative(record.directory)
         raise ConfigError(f"{folder}: already contains a different run: {'; '.join(others)}")
     noted: dict[str, Any] = {}

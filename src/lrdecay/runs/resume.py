@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lrdecay.config.horizon import length_of, trained_steps
 from lrdecay.config.rules import RESUME_MODES
 from lrdecay.errors import ConfigError, is_integer
 from lrdecay.records.identity import has_effect
@@ -146,7 +147,7 @@ def _with_its_points(composed: Any, resolved: Any) -> Any:
 
 def decides_the_end(key: str) -> bool:
     """Whether a key of the configuration says how long a run is and where it runs, which an extension may change."""
-    ends = key == "callbacks.*" or key.startswith(("trainer.", "callbacks.early_stopping"))
+    ends = key in ("callbacks.*", "duration") or key.startswith(("trainer.", "callbacks.early_stopping"))
     return ends and not key.startswith(OF_AN_EPOCH)
 
 
@@ -172,16 +173,16 @@ def require_longer(config: DictConfig, record: Record) -> None:
     """
     if record.plan.total_steps is None or record.plan.steps_per_epoch is None:
         return
-    trainer = config.trainer
+    trainer, length = config.trainer, length_of(config, record.plan.seconds_per_step)
     epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
     if not (is_integer(epochs) and is_integer(steps)):
         return  # which is refused when it is built
-    lengths = [epochs * record.plan.steps_per_epoch, steps]
-    total = min((length for length in lengths if length > 0), default=0)
+    trained = trained_steps(trainer, record.plan.steps_per_epoch)
+    known = trained is not None or length.duration is not None
+    total = length.horizon(trained, record.plan.steps_per_epoch).total_steps if known else 0
     # A run that was cut short may be extended to its own end.
     done = record.plan.total_steps if record.outcome.ended_by is None else record.progress.steps or 0
     if total < done + (record.outcome.status == "completed"):
-        raise ConfigError(
-            f"resume_mode=extend: must be longer than the run's {done} steps, and "
-            f"trainer.max_epochs={epochs} trainer.max_steps={steps} is {total}"
-        )
+        given = f"trainer.max_epochs={epochs} trainer.max_steps={steps}"
+        given = given if length.duration is None else f"duration={length.duration}"
+        raise ConfigError(f"resume_mode=extend: must be longer than the run's {done} steps, and {given} is {total}")

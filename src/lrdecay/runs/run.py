@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lrdecay.adapters.rules import ratios
 from lrdecay.commands import training_argv
 from lrdecay.config.build import build
+from lrdecay.config.horizon import length_of
 from lrdecay.config.overrides import names
 from lrdecay.data.catalogue import resampled
 from lrdecay.data.tensors import TensorData
@@ -29,6 +30,7 @@ from lrdecay.reports import console
 from lrdecay.runs.assembly import data_set_name, make_module, make_trainer, take_weights
 from lrdecay.runs.attempts import Attempt, find_attempt, said_before
 from lrdecay.runs.jobs import job_of_many, outcome_recorded
+from lrdecay.runs.pace import measured_pace, needs_pace
 from lrdecay.runs.resume import own_configuration, require_longer
 from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
@@ -156,7 +158,10 @@ def prepare(
         raise ConfigError("hydra.sweeper.pruner: must be null for runs of several processes")
     if attempt.first and trainer.is_global_zero:
         recorder.write()
-    module = make_module(parts, trainer.strategy.root_device)
+    if record.plan.seconds_per_step is None and needs_pace(config):
+        record.plan.seconds_per_step = measured_pace(config)
+    length = length_of(config, record.plan.seconds_per_step)
+    module = make_module(parts, trainer.strategy.root_device, length)
     checkpoint = attempt.enter(recorder, trainer.is_global_zero)
     module.resumption.recorded_best = dict(record.outcome.best)
     module.resumption.extended_at = {row["step"] for row in record.progress.resumed if row.get("mode") == "extend"}

@@ -12,6 +12,7 @@ from lrdecay.schedules.durations import Duration
 from lrdecay.schedules.free import Spline, Table
 from lrdecay.schedules.horizon import Horizon
 from lrdecay.schedules.joins import Join
+from lrdecay.schedules.length import Length
 from lrdecay.schedules.placement import Schedule
 from lrdecay.schedules.scales import Greedy, Plateau, Scale
 from lrdecay.schedules.smooth import Cosine, Exponential, InverseSqrt, InverseTime, Polynomial, Power, Rex, Tanh
@@ -30,6 +31,7 @@ __all__ = [
     "InverseSqrt",
     "InverseTime",
     "Join",
+    "Length",
     "MultiStep",
     "Piecewise",
     "Plateau",

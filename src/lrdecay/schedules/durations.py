@@ -1,11 +1,12 @@
 """Lengths of time in a run: ``300`` optimizer steps, ``"10ep"`` epochs, ``"5%"`` of the run, and other units."""
 
+import dataclasses
 import functools
 import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from lrdecay.errors import BadValue, is_number, plain, require
 from lrdecay.schedules.horizon import Horizon
@@ -79,7 +80,7 @@ class Duration:
             return value
         known = _PER_STEP.get(self.unit, "steps_per_epoch")
         one = getattr(horizon, known)
-        require(one is not None, key, self, f"in steps or a percentage, where the horizon has no {known}")
+        require(one is not None, key, self, f"in another unit, where the horizon has no {known}")
         if self.unit == "ep":
             return value * int(one)
         return value * _SECONDS.get(self.unit, 1) / Fraction(str(one))
@@ -102,6 +103,18 @@ def _check(value: float, unit: str, key: str, given: object) -> None:
 
 
 DurationLike = Duration | int | float | str
+
+
+def is_timed(value: Any) -> bool:
+    """Whether a duration in a schedule, or in anything that holds one, is a time."""
+    if isinstance(value, Duration):
+        return value.unit in _SECONDS
+    if isinstance(value, str):
+        found = _TEXT.fullmatch(value.strip())
+        return found is not None and found["unit"] in _SECONDS
+    if dataclasses.is_dataclass(value):
+        return any(is_timed(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return isinstance(value, list | tuple) and any(map(is_timed, value))
 
 
 @functools.lru_cache(maxsize=1024, typed=True)

@@ -15,7 +15,7 @@ from lrdecay.adapters.quantities import momentum_of
 from lrdecay.adapters.rates import Rates
 from lrdecay.adapters.torch import TorchSchedule, scheduler_errors
 from lrdecay.errors import within
-from lrdecay.schedules import Horizon, Scale, Schedule
+from lrdecay.schedules import Horizon, Length, Scale, Schedule
 from lrdecay.training import requirements
 from lrdecay.training.averages import Averages
 from lrdecay.training.conflicts import check_undisturbed
@@ -41,6 +41,7 @@ class Classifier(pl.LightningModule):
         scale: multiplies it too, following a metric.
         on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` does not.
         monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
+        length: of the run, where it is not the trainer's.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Classifier(pl.LightningModule):
         scale: Scale | None = None,
         on_divergence: Literal["stop", "continue"] = "stop",
         monitor: str = "val/acc",
+        length: Length | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.make_optimizer = make_optimizer
         self.schedule = schedule
         self.scale = scale
+        self.length = length or Length()
         self.horizon: Horizon | None = None
         self.rates: Rates | None = None
         self.journal = Journal(monitor, on_divergence)
@@ -69,7 +72,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the selected schedule stepped at every optimizer step."""
-        self.horizon = requirements.horizon(self.trainer)
+        self.horizon = requirements.horizon(self.trainer, self.length)
         optimizer = self.make_optimizer(self.model)
         requirements.check_clipping(self.trainer, optimizer)
         if self.scale is not None:

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lrdecay.adapters.lightning import horizon_of
 from lrdecay.adapters.torch import TorchSchedule
 from lrdecay.errors import BadValue, ConfigError, within
-from lrdecay.schedules import Constant, Horizon, Scale, Schedule
+from lrdecay.schedules import Constant, Horizon, Length, Scale, Schedule
 from lrdecay.training import internals
 
 log = logging.getLogger(__name__)
@@ -19,12 +19,14 @@ LOOKED_AT = 1_000_000
 """Steps of a long run at which a schedule is evaluated, to see whether it changes at all."""
 
 
-def horizon(trainer: pl.Trainer) -> Horizon:
-    """The horizon of the run that the trainer is about to train.
+def horizon(trainer: pl.Trainer, length: Length) -> Horizon:
+    """The horizon of the run that the trainer is about to train, which it trains then.
 
     Raises:
         ConfigError: it has no batches, or no end.
     """
+    if length.duration is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        train_for(trainer, 1)  # until it is known how long; with an end, Lightning counts the batches
     try:
         with within("trainer"):
             found = horizon_of(trainer)
@@ -34,7 +36,21 @@ def horizon(trainer: pl.Trainer) -> Horizon:
         raise ConfigError(f"trainer: {error}") from error
     if found.steps_per_epoch is None:
         raise ConfigError("trainer.limit_train_batches: must be given, for the data do not say how long an epoch is")
-    return found
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        return found
+    try:
+        planned = length.horizon(found.total_steps, found.steps_per_epoch)
+    except BadValue as error:
+        raise ConfigError(str(error)) from error
+    if length.decides:
+        train_for(trainer, planned.total_steps)
+    return planned
+
+
+def train_for(trainer: pl.Trainer, steps: int) -> None:
+    """Makes the trainer train for so many optimizer steps, however many epochs they are."""
+    trainer.fit_loop.max_epochs = -1
+    trainer.fit_loop.epoch_loop.max_steps = steps
 
 
 def warn_of_a_fixed_rate(schedule: Schedule, horizon: Horizon) -> None:

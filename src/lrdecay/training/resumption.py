@@ -22,6 +22,9 @@ from lrdecay.training.randomness import restore_random_state
 
 log = logging.getLogger(__name__)
 
+PLANNED = {"total_steps": None, "steps_per_epoch": None, "stretch": 1.0}
+"""What of a horizon must be as it was, with what older checkpoints mean; the rest follows from the data."""
+
 
 class Resumable(Protocol):
     """What of a module that trains belongs to a checkpoint."""
@@ -88,11 +91,12 @@ class Resumption:
 
     def _check(self, module: Resumable, own: dict[str, Any]) -> None:
         assert module.horizon is not None
-        horizon = dataclasses.asdict(module.horizon)
+        horizon = {key: getattr(module.horizon, key) for key in PLANNED}
+        was = {key: (own["horizon"] or {}).get(key, default) for key, default in PLANNED.items()}
         if not is_schedule(own["schedule"], module.schedule):
             raise ConfigError(f"schedule: the run's is {own['schedule']}, not {module.schedule!r}")
-        if own["horizon"] != horizon and module.trainer.global_step not in self.extended_at:
-            raise ConfigError(f"horizon: the run's is {own['horizon']}, not {horizon}; resume_mode=extend changes it")
+        if was != horizon and module.trainer.global_step not in self.extended_at:
+            raise ConfigError(f"horizon: the run's is {was}, not {horizon}; resume_mode=extend changes it")
 
     def _restore_order(self, module: Resumable, own: dict[str, Any], random: dict[str, Any]) -> None:
         """The order of the batches, and the generators that they and the steps draw from."""

@@ -4,7 +4,7 @@ So a preview needs no torch, and a mistake in the schedule is found before the d
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.config.rules import check
+from lrdecay.config.rules import SCHEDULABLE, check
 from lrdecay.data.catalogue import FITTED
 from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.records.renames import renamed
@@ -56,6 +56,13 @@ class Parts:
         from lrdecay.adapters.torch import TorchSchedule  # torch: not for any other
 
         return _of_kind(TorchSchedule, schedule, "schedule")
+
+    @cached_property
+    def scheduled(self) -> dict[str, Schedule]:
+        """The schedules of other quantities, by the keys of these."""
+        found = dict(_schedule_nodes(self.config.get("scheduled") or {}))
+        made = {key: instantiate(node, f"scheduled.{key}") for key, node in found.items()}
+        return {key: _of_kind(Schedule, schedule, f"scheduled.{key}") for key, schedule in made.items()}  # type: ignore[type-abstract]
 
     @cached_property
     def scale(self) -> Scale | None:
@@ -134,6 +141,21 @@ class Parts:
             if not isinstance(thing, kind):
                 raise ConfigError(f"{group}: must be classes of that kind, not {type(thing).__name__}")
         return things
+
+
+def _schedule_nodes(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """The schedules under ``scheduled``, whose keys may be written with dots or as one mapping in another."""
+    if not isinstance(node, Mapping):
+        whole = f"scheduled.{key}" if key else "scheduled"
+        raise ConfigError(f"{whole}={node}: must hold schedules, of {', '.join(SCHEDULABLE)}")
+    for name, child in node.items():
+        whole = f"{key}.{name}" if key else str(name)
+        if whole in SCHEDULABLE and isinstance(child, DictConfig):
+            yield whole, child
+        elif any(one.startswith(f"{whole}.") for one in SCHEDULABLE):
+            yield from _schedule_nodes(child, whole)
+        else:
+            raise ConfigError(f"scheduled.{whole}: must be one of {', '.join(SCHEDULABLE)}, with a schedule")
 
 
 def instantiate(node: DictConfig, group: str, **arguments: Any) -> Any:

@@ -107,10 +107,14 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
     run = Horizon(run.total_steps * times, run.steps_per_epoch)
     count = min(run.total_steps, MOST_STEPS)
     steps = np.linspace(0, run.total_steps - 1, count).round().astype(np.int64)
+    factors = {}
+    for key, other in parts.scheduled.items():
+        with within(f"scheduled.{key}"):
+            factors[key] = other.over(run)(steps)
     with within("schedule"):
         if not isinstance(schedule, Schedule):
-            return RateCurve(label, run, steps, schedule.rates(config.optimizer.lr, run)[steps])
+            return RateCurve(label, run, steps, schedule.rates(config.optimizer.lr, run)[steps], factors=factors)
         placed = schedule.over(run)
         rates = config.optimizer.lr * placed(steps)
         momentum = None if schedule.momentum is None else placed.momentum(steps)
-    return RateCurve(label, run, steps, rates, momentum)
+    return RateCurve(label, run, steps, rates, momentum, factors)

@@ -16,6 +16,8 @@ RESUME_MODES = (None, "extend", "weights")
 OF_THE_RUN = ("callbacks", "logger", "default_root_dir")
 """Keys of the trainer that the run sets itself."""
 GROUPS = ("schedule", "optimizer", "model", "data", "trainer")
+SCHEDULABLE = ("optimizer.weight_decay", "optimizer.momentum", "optimizer.beta2", "model.dropout", "label_smoothing")
+"""What a schedule of its own can be given to, under ``scheduled``."""
 REQUIRED = (
     "seed", "name", "metric", "output_dir", "on_divergence", "resume", "resume_mode", "trust", "process.tune",
     "process.threads",
@@ -189,6 +191,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("seed", lambda value: is_integer(value) and 0 <= value < 2**32, "an integer, at least 0 and below 2³²"),
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
     ("metric", lambda value: value in MONITORED, f"one of {', '.join(MONITORED)}"),
+    ("label_smoothing", lambda value: is_number(value) and 0 <= value < 1, "a number in [0, 1)"),
     ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
     ("fixed_split", *_one_of(None, *(known.name for known in (*KNOWN.values(), *TORCHVISION.values())))),
     ("claim", _or_null(_is_claim), "null, or a mapping with what it says"),

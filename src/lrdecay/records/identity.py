@@ -57,7 +57,8 @@ LIGHTNING_DEFAULTS = {
 
 # Keys that came later, with the values that mean what runs without the key did.
 SINCE_ADDED = {
-    "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0
+    "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0,
+    "label_smoothing": 0.0,
 }  # fmt: skip
 
 

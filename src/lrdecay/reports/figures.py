@@ -31,12 +31,26 @@ MARKERS = "osD^vP*X<>h"  # one fewer, so that after twelve groups no pair comes 
 
 
 def rate_figure(
-    rates: Sequence[tuple[int, float]], steps_per_epoch: int, title: str, ratios: Mapping[str, float] | None = None
+    rates: Sequence[tuple[int, float]],
+    steps_per_epoch: int,
+    title: str,
+    ratios: Mapping[str, float] | None = None,
+    quantities: Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
-    """The learning rate over a run, from (step, rate) pairs, as PNG; and of parameter groups, by their ratios to it."""
-    figure = Figure(figsize=(6, 3))
-    axes = figure.add_axes((0.13, 0.17, 0.84, 0.72))  # drawn after every run: finding the margins doubles the time
+    """The learning rate over a run, from (step, rate) pairs, as PNG; and of parameter groups, by their ratios to it.
+
+    Below it are other quantities that were scheduled, at the same steps.
+    """
+    panels = 1 + len(quantities or {})
+    figure = Figure(figsize=(6, 3 * panels))
+    # Drawn after every run: finding the margins doubles the time.
+    places = [(0.13, (panel + 0.17) / panels, 0.84, 0.72 / panels) for panel in reversed(range(panels))]
+    axes, *others = (figure.add_axes(place) for place in places)
     steps, values = np.array(rates).T
+    for (name, quantity), below in zip((quantities or {}).items(), others, strict=True):
+        below.step(steps / steps_per_epoch, quantity, where="post", color=COLOURS[2])
+        below.set(xlabel="epoch", ylabel=name.replace("_", " "), ylim=(0, None))
+        tidy(below)
     axes.step(steps / steps_per_epoch, values, where="post", color=COLOURS[2])
     for (name, ratio), colour in zip((ratios or {}).items(), itertools.cycle(COLOURS[3:]), strict=False):
         axes.step(steps / steps_per_epoch, values * ratio, where="post", color=colour, label=f"{name} ×{ratio:g}")
@@ -53,10 +67,18 @@ def preview_figure(curves: Sequence[RateCurve], bounded: Sequence["BoundedCurve"
     With their bounds, these are beside them.
     """
     legend_rows = len(curves)
-    panels = 3 if bounded else 2
+    keys = list(dict.fromkeys(key for curve in curves for key in curve.factors))
+    panels = 2 + bool(bounded) + len(keys)
     figure = Figure(figsize=(6 * panels, 4.6 + 0.22 * legend_rows), layout="constrained")
     linear, logarithmic, *others = figure.subplots(1, panels)
-    for axes in others:
+    for key, axes in zip(keys, others[bool(bounded) :], strict=True):
+        for curve, colour in zip(curves, itertools.cycle(COLOURS), strict=False):
+            if key in curve.factors:
+                epochs = curve.steps / (curve.horizon.steps_per_epoch or 1)
+                axes.step(epochs, curve.factors[key], where="post", color=colour, linewidth=1.4)
+        axes.set(title=f"{key}, × what is configured", ylim=(0, None), xlabel="epoch")
+        tidy(axes)
+    for axes in others[: bool(bounded)]:
         for one, colour in zip(bounded, itertools.cycle(COLOURS), strict=False):
             axes.plot(one.steps / one.curve.horizon.steps_per_epoch, one.bounds, color=colour, linewidth=1.4)
         lowest = min(one.best for one in bounded)

@@ -35,7 +35,8 @@ def make_module(parts: Parts, device: torch.device, length: Length | None = None
         ConfigError: a value cannot be used, or model and data do not fit.
     """
     config, data = parts.config, parts.data
-    schedule, scale = parts.schedule, parts.scale  # before the data: a mistake in them is found at once
+    # Before the data: a mistake in them is found at once.
+    schedule, scale, scheduled = parts.schedule, parts.scale, parts.scheduled
     if isinstance(data, TensorData):
         with within("data"):
             data.prepare(config.seed, device)
@@ -44,7 +45,17 @@ def make_module(parts: Parts, device: torch.device, length: Length | None = None
     if isinstance(data, TensorData):
         _check_model(model, data)
     compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
-    return Classifier(model, parts.make_optimizer, schedule, scale, config.on_divergence, _monitor(parts), length)
+    return Classifier(
+        model,
+        parts.make_optimizer,
+        schedule,
+        scale,
+        config.on_divergence,
+        _monitor(parts),
+        length,
+        scheduled,
+        config.get("label_smoothing", 0.0),
+    )
 
 
 def _monitor(parts: Parts) -> str:

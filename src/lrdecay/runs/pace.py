@@ -22,7 +22,8 @@ FEWEST, MOST, ENOUGH = 20, 500, 3.0
 
 def needs_pace(config: DictConfig) -> bool:
     """Whether a duration of the run is a time."""
-    return is_timed(config.get("duration")) or is_timed(build(config).schedule)
+    parts = build(config)
+    return is_timed(config.get("duration")) or is_timed([parts.schedule, *parts.scheduled.values()])
 
 
 def measured_pace(config: DictConfig) -> float:
@@ -39,7 +40,7 @@ def measured_pace(config: DictConfig) -> float:
         key = "duration" if is_timed(config.get("duration")) else "schedule"
         raise ConfigError(f"{key}: must be without times for runs of {trainer.world_size} processes")
     module = make_module(parts, trainer.strategy.root_device)
-    module.schedule, module.scale = Constant(), None
+    module.schedule, module.scale, module.scheduled = Constant(), None, {}
     trainer.fit(module, datamodule=parts.data)
     begun = time.perf_counter()
     trainer.validate(module, datamodule=parts.data, verbose=False)

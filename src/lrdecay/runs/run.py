@@ -215,7 +215,8 @@ def finish(run: Run) -> float:
         title = console.named_schedule(record.plan.choices)
         apart = ratios(run.config.optimizer.get("groups"))
         assert record.plan.steps_per_epoch is not None, "of a trainer with batches"
-        figure = rate_figure(record.progress.rates, record.plan.steps_per_epoch, title, apart)
+        quantities = module.quantities.over([step for step, _ in record.progress.rates]) if module.quantities else {}
+        figure = rate_figure(record.progress.rates, record.plan.steps_per_epoch, title, apart, quantities)
         write_atomically(record.directory / "lr.png", figure)
         record.outcome.status = "completed"
         run.recorder.write()

@@ -40,6 +40,7 @@ def require_trusted(record: Record, conf: Path) -> None:
     own, names = own_strings(conf), _own_names(conf)
     for key, value in _leaves(renamed(record.plan.composed)):
         group, *below = re.sub(r"\[\d+\]", "", key).split(".")
+        group = {"scheduled": "schedule"}.get(group, group)  # schedules too, of other quantities
         # Nothing can be told of an argument without a name, and what loggers take beyond ours may be settings of a
         # network.
         unnamed = "_args_" in below or (group == "logger" and not set(below[1:]) <= names[group])

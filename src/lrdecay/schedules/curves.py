@@ -1,6 +1,7 @@
 """The learning rate over a run, as numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class RateCurve:
         steps: optimizer steps, rising, from 0 to the last one.
         rates: the rate at each of them.
         momentum: likewise, where the schedule has one.
+        factors: of other quantities that are scheduled, likewise, by their keys.
     """
 
     label: str
@@ -24,6 +26,7 @@ class RateCurve:
     steps: np.ndarray
     rates: np.ndarray
     momentum: np.ndarray | None = None
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -22,6 +22,7 @@ from lrdecay.training.conflicts import check_undisturbed
 from lrdecay.training.journal import Journal
 from lrdecay.training.loaders import Order
 from lrdecay.training.resumption import Resumption, describe
+from lrdecay.training.scheduled import Quantities
 from lrdecay.training.tally import Batch, Outcomes, Tally
 
 CHECKPOINT_VERSION = 2
@@ -42,6 +43,8 @@ class Classifier(pl.LightningModule):
         on_divergence: ``stop`` raises `DivergedError` at a loss that is not finite, ``continue`` does not.
         monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
         length: of the run, where it is not the trainer's.
+        scheduled: schedules of other quantities, see `Quantities`.
+        label_smoothing: of the loss that is trained with, in [0, 1); metrics are without it.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Classifier(pl.LightningModule):
         on_divergence: Literal["stop", "continue"] = "stop",
         monitor: str = "val/acc",
         length: Length | None = None,
+        scheduled: Mapping[str, Schedule] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -60,6 +65,9 @@ class Classifier(pl.LightningModule):
         self.schedule = schedule
         self.scale = scale
         self.length = length or Length()
+        self.scheduled = dict(scheduled or {})
+        self.label_smoothing = label_smoothing
+        self.quantities: Quantities | None = None
         self.horizon: Horizon | None = None
         self.rates: Rates | None = None
         self.journal = Journal(monitor, on_divergence)
@@ -88,6 +96,9 @@ class Classifier(pl.LightningModule):
                 self.rates = Rates(optimizer, self.schedule, self.horizon, self.scale)
                 requirements.warn_of_a_fixed_rate(self.schedule, self.horizon)
                 settings = {"scheduler": self.rates.scheduler, "interval": "step"}
+        if self.scheduled:
+            requirements.check_scheduled(self.scheduled, self.schedule)
+            self.quantities = Quantities(self.scheduled, self, optimizer, self.horizon)
         accumulated = self.trainer.accumulate_grad_batches
         self._configured = settings["scheduler"], len(optimizer.param_groups), accumulated
         return {"optimizer": optimizer, "lr_scheduler": settings}
@@ -113,10 +124,14 @@ class Classifier(pl.LightningModule):
         inputs, labels = batch
         logits, labels = self.model(inputs).flatten(end_dim=-2), labels.flatten()
         self.journal.train.add(logits, labels)
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     # Lightning inspects it at every step, which takes 40 µs where it is not written down.
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.quantities is not None:
+            self.journal.beside |= self.quantities.before_step(self.trainer.global_step)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         step = self.trainer.global_step

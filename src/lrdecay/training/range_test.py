@@ -96,7 +96,7 @@ def range_test(
     """Trains for the trainer's ``max_steps`` with a rate that grows from `low` to `high`, and puts the weights back.
 
     Args:
-        module: its schedule is replaced for the test, and a scale is left out.
+        module: its schedule is replaced for the test; a scale and schedules of other quantities are left out.
         trainer: has a `Probe` among its callbacks.
         data: batches to train on.
         low: the rate of the first step, above 0, whatever the module's optimizer was given.
@@ -105,6 +105,7 @@ def range_test(
     """
     weights = copy.deepcopy(module.state_dict())
     schedule, scale, make_optimizer = module.schedule, module.scale, module.make_optimizer
+    scheduled, module.scheduled = module.scheduled, {}
     growing = Growing(ratio=high / low, mode=mode)
     module.schedule, module.scale = growing, None
     module.make_optimizer = lambda model: _at_rate(make_optimizer(model), low)
@@ -115,6 +116,7 @@ def range_test(
         pass  # which is what was looked for; the losses are in the probe
     finally:
         module.schedule, module.scale, module.make_optimizer = schedule, scale, make_optimizer
+        module.scheduled = scheduled
         module.load_state_dict(weights)
     steps = np.arange(len(probe.losses))
     rates = low * growing.factor(steps, Horizon(trainer.max_steps, trainer.max_steps))

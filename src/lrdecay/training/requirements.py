@@ -1,6 +1,7 @@
 """What a schedule, a scale and an optimizer need of the trainer: looked at before the first step."""
 
 import logging
+from collections.abc import Collection
 
 import numpy as np
 import pytorch_lightning as pl
@@ -64,6 +65,18 @@ def warn_of_a_fixed_rate(schedule: Schedule, horizon: Horizon) -> None:
     factor = schedule.over(horizon)
     if all(np.ptp(factor(steps)) == 0 for steps in shown):
         log.warning("schedule: the rate never changes in this run of %d steps: %r", total, schedule)
+
+
+def check_scheduled(scheduled: Collection[str], schedule: object) -> None:
+    """Refuses a schedule of what the rate's schedule sets itself.
+
+    Raises:
+        ConfigError: it sets it.
+    """
+    if "optimizer.weight_decay" in scheduled and getattr(schedule, "weight_decay", "coupled") == "constant":
+        raise ConfigError("schedule.weight_decay=constant: must be coupled with scheduled.optimizer.weight_decay")
+    if "optimizer.momentum" in scheduled and getattr(schedule, "momentum", None) is not None:
+        raise ConfigError("schedule.momentum: must be null with scheduled.optimizer.momentum")
 
 
 def check_monitor(trainer: pl.Trainer, monitor: str | None) -> None:

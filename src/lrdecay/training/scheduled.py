@@ -1,0 +1,135 @@
+"""Quantities besides the rate that have schedules of their own: ``scheduled`` of the configuration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.optim import Optimizer
+
+from lrdecay.adapters.quantities import is_schedule_free, momentum_of, set_momentum, stepwise
+from lrdecay.config.rules import SCHEDULABLE
+from lrdecay.errors import BadValue, ConfigError, require
+from lrdecay.schedules import Horizon, Schedule
+
+LOOKED_AT = 100_000
+"""Steps of a long run at which the values are looked at beforehand."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that a schedule can set.
+
+    Attributes:
+        base: its configured value, which a factor multiplies; of the first parameter group where it has several.
+        put: sets it to a factor of what is configured.
+        below: what it must stay below.
+    """
+
+    base: float
+    put: Callable[[float], None]
+    below: float = np.inf
+
+
+class Quantities:
+    """Sets quantities at every step, each its configured value times the factor of its schedule.
+
+    Args:
+        schedules: by the key of what they schedule, one of `SCHEDULABLE`.
+        owner: has the ``model``, and a ``label_smoothing``.
+        optimizer: with its configured values, before a checkpoint's are restored.
+        horizon: of the run.
+
+    Raises:
+        ConfigError: there is no such quantity here, or a schedule does not fit.
+    """
+
+    def __init__(self, schedules: Mapping[str, Schedule], owner: Any, optimizer: Optimizer, horizon: Horizon) -> None:
+        self._set: list[tuple[str, Quantity, Callable[[int], float]]] = []
+        for key, schedule in schedules.items():
+            try:
+                quantity, factor = MAKERS[key](owner, optimizer), schedule.over(horizon)
+                looked_at = np.linspace(0, horizon.total_steps - 1, min(horizon.total_steps, LOOKED_AT)).astype(int)
+                highest = quantity.base * float(factor(looked_at).max())
+                allowed = f"a schedule under which it stays below {quantity.below:g}, and does not come to {highest:g}"
+                require(highest < quantity.below, "_target_", type(schedule).__name__, allowed)
+            except BadValue as error:
+                raise ConfigError(f"scheduled.{key}.{error}") from error
+            except LookupError as error:
+                raise ConfigError(f"scheduled.{key}: needs {error}") from error
+            self._set.append((key.rpartition(".")[2], quantity, stepwise(factor)))
+
+    def __bool__(self) -> bool:
+        return bool(self._set)
+
+    def over(self, steps: Sequence[int]) -> dict[str, np.ndarray]:
+        """The values at these steps, by name."""
+        return {
+            name: quantity.base * np.array([factor(step) for step in steps]) for name, quantity, factor in self._set
+        }
+
+    def before_step(self, step: int) -> dict[str, float]:
+        """Sets what belongs to a step: the values, by the names by which they are logged."""
+        values = {}
+        for name, quantity, factor in self._set:
+            quantity.put(factor(step))
+            values[name] = quantity.base * factor(step)
+        return values
+
+
+def _weight_decay(owner: Any, optimizer: Optimizer) -> Quantity:
+    bases = [float(group.get("weight_decay") or 0) for group in optimizer.param_groups]
+    _require(any(bases), "an optimizer with a weight decay, such as optimizer=adamw")
+    return _of_groups(optimizer, bases, lambda group, value: group.update(weight_decay=value))
+
+
+def _momentum(owner: Any, optimizer: Optimizer) -> Quantity:
+    bases = [float(momentum_of(group) or 0) for group in optimizer.param_groups]
+    usable = all(bases) and not is_schedule_free(optimizer)
+    _require(usable, "an optimizer with a momentum, such as optimizer=momentum")
+    return _of_groups(optimizer, bases, set_momentum, below=1)
+
+
+def _beta2(owner: Any, optimizer: Optimizer) -> Quantity:
+    usable = all("betas" in group for group in optimizer.param_groups) and not is_schedule_free(optimizer)
+    _require(usable, "an optimizer with two betas, such as optimizer=adam")
+    bases = [float(group["betas"][1]) for group in optimizer.param_groups]
+    return _of_groups(optimizer, bases, lambda group, value: group.update(betas=(group["betas"][0], value)), below=1)
+
+
+def _of_groups(
+    optimizer: Optimizer, bases: list[float], put: Callable[[dict[str, Any], float], None], below: float = np.inf
+) -> Quantity:
+    def put_all(factor: float) -> None:
+        for group, base in zip(optimizer.param_groups, bases, strict=True):  # other ones once a checkpoint is restored
+            put(group, base * factor)
+
+    return Quantity(next(filter(None, bases)), put_all, below)
+
+
+def _dropout(owner: Any, optimizer: Optimizer) -> Quantity:
+    parts = [(part, "p", part.p) for part in owner.model.modules() if isinstance(part, nn.Dropout) and part.p]
+    named = [(part, getattr(part, "dropout", None)) for part in owner.model.modules()]
+    parts += [(part, "dropout", value) for part, value in named if isinstance(value, float) and value > 0]
+    _require(parts, "a model with dropout, such as model.dropout=0.1")
+
+    def put(factor: float) -> None:
+        for part, name, base in parts:
+            setattr(part, name, base * factor)
+
+    return Quantity(parts[0][2], put, below=1)
+
+
+def _label_smoothing(owner: Any, optimizer: Optimizer) -> Quantity:
+    base = owner.label_smoothing
+    _require(base > 0, "a label_smoothing above 0")
+    return Quantity(base, lambda factor: setattr(owner, "label_smoothing", base * factor), below=1)
+
+
+def _require(there: Any, what: str) -> None:
+    if not there:
+        raise LookupError(what)
+
+
+MAKERS = dict(zip(SCHEDULABLE, (_weight_decay, _momentum, _beta2, _dropout, _label_smoothing), strict=True))

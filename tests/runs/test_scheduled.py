@@ -1,0 +1,122 @@
+"""``scheduled``: quantities besides the rate that have schedules of their own."""
+
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from support.programs import run, run_apart
+from support.runs import StoppedAt, assert_same
+
+from lrdecay.records.record import read
+from lrdecay.schedules import Cosine, Horizon, Step
+from lrdecay.training.module import Classifier
+from lrdecay.training.scheduled import Quantities
+
+SMALL = ["data=digits", "data.train_size=640", "model=mlp", "trainer.max_epochs=3", "trainer.log_every_n_steps=1"]
+HORIZON = Horizon(30, 10)
+
+
+def columns(folder) -> pd.DataFrame:
+    """What was logged at each of the 30 steps."""
+    frame = pd.read_csv(folder / "metrics.csv")
+    return frame[frame.lr.notna()].reset_index(drop=True)
+
+
+def test_each_is_its_own_value_times_a_factor(tmp_path):
+    words = [
+        "optimizer=adamw", "optimizer.weight_decay=0.1", "model.dropout=0.2", "label_smoothing=0.1",
+        "+schedule@scheduled.optimizer.weight_decay=linear", "+schedule@scheduled.model.dropout=step",
+        "+schedule@scheduled.optimizer.beta2=cosine", "scheduled.optimizer.beta2.final=0.5",
+        "+schedule@scheduled.label_smoothing=cosine", "+schedule@scheduled.optimizer.momentum=step",
+    ]  # fmt: skip
+    done = run_apart("train.py", *SMALL, *words, "hydra.run.dir=outputs/runs/a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = columns(tmp_path / "outputs/runs/a")
+    steps = range(30)
+    assert_allclose(found.weight_decay, [0.1 * (1 - step / 30) for step in steps], rtol=1e-9)
+    assert_allclose(found.dropout, 0.2 * Step().factor(steps, HORIZON), rtol=1e-9)
+    assert_allclose(found.beta2, 0.999 * Cosine(final=0.5).factor(steps, HORIZON), rtol=1e-9)
+    assert_allclose(found.label_smoothing, 0.1 * Cosine().factor(steps, HORIZON), rtol=1e-9)
+    assert_allclose(found.momentum, 0.9 * Step().factor(steps, HORIZON), rtol=1e-9)
+    assert_allclose(found.lr, 1e-3)
+    assert (tmp_path / "outputs/runs/a/lr.png").stat().st_size > 10_000
+
+
+def test_it_changes_what_is_trained(tmp_path):
+    words = [*SMALL, "optimizer=adamw", "optimizer.weight_decay=1.0", "schedule=cosine"]
+    run("train.py", *words, "hydra.run.dir=outputs/runs/a", cwd=tmp_path)
+    scheduled = [*words, "+schedule@scheduled.optimizer.weight_decay=linear"]
+    run("train.py", *scheduled, "hydra.run.dir=outputs/runs/b", cwd=tmp_path)
+    one, other = (read(tmp_path / f"outputs/runs/{name}/record.json") for name in "ab")
+    assert one.outcome.final != other.outcome.final
+
+
+def test_a_run_that_stopped_goes_on_with_them(tmp_path):
+    words = [*SMALL, "optimizer=adamw", "optimizer.weight_decay=0.1", "model.dropout=0.3"]
+    words += ["+schedule@scheduled.optimizer.weight_decay=linear", "+schedule@scheduled.model.dropout=linear"]
+    run("train.py", *words, "hydra.run.dir=outputs/runs/whole", cwd=tmp_path)
+    stopped = run("train.py", *words, "hydra.run.dir=outputs/runs/part", cwd=tmp_path, prepare=StoppedAt(14))
+    assert stopped.returncode == 143
+    again = run_apart("train.py", "resume=outputs/runs/part", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_same(tmp_path / "outputs/runs/part", tmp_path / "outputs/runs/whole")
+
+
+def test_groups_keep_their_own_and_new_ones_of_a_checkpoint_are_set_too():
+    parameters = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    groups = [{"params": parameters[:1]}, {"params": parameters[1:], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.1, weight_decay=0.2)
+    quantities = Quantities({"optimizer.weight_decay": Step()}, Classifier, optimizer, HORIZON)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert quantities.before_step(20) == {"weight_decay": pytest.approx(0.02)}
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0]
+
+
+def test_a_preview_draws_them(tmp_path):
+    words = ["schedule=cosine,step", "+schedule@scheduled.optimizer.beta2=cosine"]
+    done = run_apart("scripts/preview.py", *SMALL, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plain = run_apart("scripts/preview.py", *SMALL, words[0], "--output", "plain.png", cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr
+    sizes = [(tmp_path / name).stat().st_size for name in ("outputs/preview.png", "plain.png")]
+    assert sizes[0] > sizes[1]
+
+
+WEIGHT_DECAY = "+schedule@scheduled.optimizer.weight_decay=cosine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([WEIGHT_DECAY], "scheduled.optimizer.weight_decay: needs an optimizer with a weight decay, such as"),
+        (["+schedule@scheduled.model.dropout=cosine"], "scheduled.model.dropout: needs a model with dropout"),
+        (["+schedule@scheduled.label_smoothing=cosine"], "scheduled.label_smoothing: needs a label_smoothing above 0"),
+        (["optimizer=sgd", "+schedule@scheduled.optimizer.momentum=step"], "needs an optimizer with a momentum"),
+        (["optimizer=sgd", "+schedule@scheduled.optimizer.beta2=step"], "needs an optimizer with two betas"),
+        (["+schedule@scheduled.optimizer.lr=cosine"], "scheduled.optimizer.lr: must be one of optimizer.weight_decay,"),
+        (["scheduled=3"], "scheduled=3: must hold schedules, of optimizer.weight_decay,"),
+        (["+scheduled.optimizer=cosine"], "scheduled.optimizer=cosine: must hold schedules"),
+        (
+            ["+schedule@scheduled.optimizer.beta2=cosine", "scheduled.optimizer.beta2.warmup=9ep"],
+            "scheduled.optimizer.beta2.warmup=9ep: 90 steps must be at most the run's 30",
+        ),
+        (
+            ["+schedule@scheduled.optimizer.beta2=piecewise", "scheduled.optimizer.beta2.points=[[50%,2]]"],
+            "must be a schedule under which it stays below 1",
+        ),
+        (
+            ["optimizer=adamw", "optimizer.weight_decay=0.1", "schedule.weight_decay=constant", WEIGHT_DECAY],
+            "schedule.weight_decay=constant: must be coupled with scheduled.optimizer.weight_decay",
+        ),
+        (
+            ["schedule.momentum=[0.8,0.9]", "+schedule@scheduled.optimizer.momentum=step"],
+            "schedule.momentum: must be null with scheduled.optimizer.momentum",
+        ),
+        (["label_smoothing=1"], "label_smoothing=1: must be a number in [0, 1)"),
+    ],
+)
+def test_what_cannot_be_scheduled(tmp_path, words, message):
+    done = run_apart("train.py", *SMALL, *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

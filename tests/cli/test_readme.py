@@ -1,9 +1,9 @@
 """The README's Python is run, not trusted."""
 
 import math
-import os
 import random
 import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,9 @@ def names() -> dict:
 
 
 def line(start: str) -> str:
-    (found,) = [line for block in BLOCKS for line in block.splitlines() if line.startswith(start)]
+    """The one line of an adapter in the table."""
+    rows = [row for row in README.splitlines() if row.startswith("|")]
+    (found,) = [code for row in rows for code in re.findall(r"`([^`]+)`", row) if code.startswith(start)]
     return found
 
 
@@ -48,7 +50,7 @@ def test_a_command_for_schedules(command, tmp_path):
 
 def test_in_a_plain_torch_loop(names):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    scheduler = eval(line("lrdecay.adapters.torch"), names | {"lrdecay": lrdecay, "optimizer": optimizer})
+    scheduler = eval(line("lrdecay.adapters.torch."), names | {"lrdecay": lrdecay, "optimizer": optimizer})
     for _ in range(400):
         optimizer.step()
         scheduler.step()
@@ -56,15 +58,43 @@ def test_in_a_plain_torch_loop(names):
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' own
-def test_as_a_keras_callback(names):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
+def test_in_keras(names):
     keras = pytest.importorskip("keras", reason="the oracles extra is not installed")
-    model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(), loss="mse")
-    callback = eval(line("keras."), names | {"keras": keras})
-    history = model.fit(np.zeros((1, 1)), np.zeros((1, 1)), epochs=4, callbacks=[callback], verbose=0)
-    expected = 1e-3 * names["schedule"].factor([0, 750, 1500, 2250], names["horizon"])
-    np.testing.assert_allclose(history.history["learning_rate"], expected, rtol=1e-6)
+    import lrdecay.adapters.keras
+
+    optimizer = eval(line("keras.optimizers"), names | {"keras": keras, "lrdecay": lrdecay})
+    optimizer.iterations.assign(400)
+    assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(names["rate"], rel=1e-6)
+
+
+def test_in_a_lightning_trainer(names, tmp_path):
+    import pytorch_lightning as pl
+
+    import lrdecay.adapters.lightning
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch, index):
+            return self.layer(batch).sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+
+    def trainer(**arguments):
+        return pl.Trainer(default_root_dir=tmp_path, max_steps=15_000, enable_model_summary=False, **quiet, **arguments)
+
+    run = eval(line("Trainer(callbacks"), names | {"Trainer": trainer, "lrdecay": lrdecay})
+    module = Module()
+    module.on_train_batch_end = lambda *_: setattr(run, "should_stop", run.global_step == 400)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="(?!schedule: planned)|schedule: .* and 400 were taken")
+        run.fit(module, torch.utils.data.DataLoader(torch.ones(750, 1)))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(names["rate"], rel=1e-12)
 
 
 def test_in_optax(names):
@@ -72,7 +102,9 @@ def test_in_optax(names):
     import jax
     import jax.numpy as jnp
 
-    optimizer = eval(line("optax."), names | {"optax": optax, "jnp": jnp})
+    import lrdecay.adapters.optax
+
+    optimizer = eval(line("optax.adam"), names | {"optax": optax, "lrdecay": lrdecay})
     parameters = jnp.zeros(1)
     state, update = optimizer.init(parameters), jax.jit(optimizer.update)
     updates = []
@@ -86,7 +118,7 @@ def test_in_optax(names):
 
 def test_a_schedule_of_ones_own():
     namespace = {"dataclass": dataclass, "np": np, "Schedule": Schedule, "__name__": "readme"}
-    exec(BLOCKS[2], namespace)
+    exec(BLOCKS[1], namespace)
     schedule = namespace["Logarithmic"](warmup=10)
     assert schedule.factor(10 + 9, Horizon(10 + 99, 10)) == pytest.approx(0.5)
     assert schedule.factor(10 + 99, Horizon(10 + 99, 10)) == 0
@@ -94,6 +126,6 @@ def test_a_schedule_of_ones_own():
         namespace["Logarithmic"](sharpness=0)
     rows: list = []
     helpers = {"run": run, "Pair": Pair, "math": math, "row": lambda name: rows.append}
-    exec(BLOCKS[3], namespace | helpers)
+    exec(BLOCKS[2], namespace | helpers)
     pair = rows[0](random.Random(1))
     np.testing.assert_allclose(pair.ours, pair.theirs, rtol=1e-11, atol=1e-14)

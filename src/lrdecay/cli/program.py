@@ -8,16 +8,11 @@ from pathlib import Path
 
 from lrdecay.commands import COMMANDS
 
-HELP = """usage: lrdecay COMMAND ...
-
-How should the learning rate decay?
-
-{}
-
-lrdecay COMMAND --help says more of each. Completion in bash and zsh, for this shell or in its startup file:
-
-  eval "$(register-python-argcomplete lrdecay)"
-"""
+HELP = (
+    "usage: lrdecay COMMAND ...\n\nHow should the learning rate decay?\n\n{}\n\n"
+    "lrdecay COMMAND --help says more of each. Completion in bash and zsh, for this shell or in its startup file:\n\n"
+    '  eval "$(register-python-argcomplete lrdecay)"\n'
+)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from lrdecay.records.provenance import provenance
 from lrdecay.records.upgrades import upgraded
 from lrdecay.records.validation import mismatch
 
-SCHEMA = 4
+SCHEMA = 5
 DIGESTED_SINCE = 3
 FILE = "record.json"
 MOST_BYTES = 2**28

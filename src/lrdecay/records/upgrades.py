@@ -46,6 +46,11 @@ def _from_3(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"schema": 4, "steps": steps, "ended_by": ended_by}
 
 
+def _from_4(values: dict[str, Any]) -> dict[str, Any]:
+    """Schema 4 measured no step: no duration could be a time."""
+    return values | {"schema": 5, "seconds_per_step": None}
+
+
 def _reason(config: dict[str, Any]) -> str:
     callbacks, trainer = config.get("callbacks"), config.get("trainer")
     if isinstance(trainer, dict) and trainer.get("max_time"):
@@ -55,4 +60,4 @@ def _reason(config: dict[str, Any]) -> str:
     return "not recorded why"
 
 
-STEPS: dict[int | None, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
+STEPS: dict[int | None, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}

@@ -226,6 +226,25 @@ def test_prepared_by_accelerate():
 
 
 @pytest.mark.parametrize(
+    ("adapter", "framework"),
+    [("torch", "torch"), ("lightning", "pytorch_lightning"), ("transformers", "transformers"), ("keras", "keras"),
+     ("optax", "jax")],
+)  # fmt: skip
+def test_each_needs_its_own_framework_and_no_other_part_of_ours(adapter, framework):
+    pytest.importorskip(framework, reason=NOT_INSTALLED)
+    program = f"import sys, lrdecay.adapters.{adapter}; print(*sys.modules)"
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    found = {name.partition(".")[0] for name in done.stdout.split()}
+    assert framework in found
+    assert not found & {"hydra", "msgspec", "plotly", "schedulefree"}
+    if adapter in ("keras", "optax"):
+        assert not found & {"torch", "pytorch_lightning"}
+
+
+@pytest.mark.parametrize(
     "thing", [*SCHEDULES, HORIZON, Join(first=Step(), second=Cosine(), at=5), MultiStep(milestones=["1ep", 12])]
 )
 def test_plain_values_are_the_schedule_again(thing):

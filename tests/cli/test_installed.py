@@ -67,7 +67,7 @@ def test_schedules_take_numpy_and_nothing_else(installed, tmp_path):
         if (site / name).exists():
             (tmp_path / name).symlink_to(site / name)
     program = f"import sys; sys.path[:0] = {[str(installed), str(tmp_path)]}"
-    use = "from lrdecay import Cosine, Horizon; print(Cosine().over(Horizon(100, 10))(50))"
+    use = "from lrdecay import *; print(Cosine().over(Horizon(100, 10))(50))"
     alone = [sys.executable, "-I", "-S", "-c"]
     assert subprocess.run([*alone, f"{program}; {use}"], capture_output=True, text=True).stdout == "0.5\n"
     command = f"{program}; sys.argv = ['lrdecay', 'train']; from lrdecay.cli.program import main; main()"

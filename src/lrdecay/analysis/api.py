@@ -1,17 +1,22 @@
-"""Runs and their comparison as data, for notebooks and programs: ``lrdecay.load`` and ``lrdecay.compare``."""
+"""Runs and their comparison as data, for notebooks and programs: ``lrdecay.load`` and ``lrdecay.compare``.
+
+What they need beyond numpy is imported when they are called: ``from lrdecay import *`` names them too.
+"""
 
 import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lrdecay.analysis.comparison import Comparison, compare_records
-from lrdecay.analysis.groups import load_records
 from lrdecay.errors import ConfigError
-from lrdecay.records.record import Record
+
+if TYPE_CHECKING:
+    from lrdecay.analysis.comparison import Comparison
+    from lrdecay.records.record import Record
 
 
-def load(*folders: str | PathLike[str]) -> list[Record]:
+def load(*folders: str | PathLike[str]) -> "list[Record]":
     """Every run in these folders and below.
 
     >>> import lrdecay
@@ -25,6 +30,8 @@ def load(*folders: str | PathLike[str]) -> list[Record]:
     Raises:
         ConfigError: a folder does not exist.
     """
+    from lrdecay.analysis.groups import load_records
+
     for folder in folders:
         if not Path(folder).is_dir():
             raise ConfigError(f"{folder}: no such folder")
@@ -35,8 +42,8 @@ def load(*folders: str | PathLike[str]) -> list[Record]:
 
 
 def compare(
-    runs: Sequence[Record], baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
-) -> Comparison:
+    runs: "Sequence[Record]", baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
+) -> "Comparison":
     """What the runs say of each other: groups, their measures and differences, and what has to be known about them.
 
     Args:
@@ -48,6 +55,8 @@ def compare(
     Raises:
         ConfigError: there are no runs, or they are on several data sets, or there is no such baseline or key.
     """
+    from lrdecay.analysis.comparison import compare_records
+
     comparisons = compare_records(runs, baseline, tuned_over, cut_short)
     if len(comparisons) != 1:
         found = ", ".join(comparison.data for comparison in comparisons) or "none"

@@ -1,4 +1,4 @@
-"""The README's Python is run, not trusted."""
+"""The Python of README and CONTRIBUTING is run, not trusted."""
 
 import math
 import random
@@ -18,7 +18,7 @@ from lrdecay.errors import BadValue
 from lrdecay.schedules import Horizon, Schedule
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", README + (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture

@@ -21,15 +21,24 @@ COMMANDS = {
 """What each is for."""
 
 
-def is_installed() -> bool:
+CHECKOUT = Path(__file__).parent.parent.parent
+"""The folder of ``train.py``, where the package lies in one."""
+
+
+def by_command() -> bool:
     """Whether this process was started by the command ``lrdecay``, and not by a file of a checkout."""
     program = Path(sys.argv[0])
     return program.stem == "lrdecay" or program.parts[-2:] == ("lrdecay", "__main__.py")
 
 
+def in_checkout() -> bool:
+    """Whether commands are called as files of a checkout: not by the command, nor where the package lies elsewhere."""
+    return not by_command() and (CHECKOUT / "train.py").is_file()
+
+
 def as_called(text: str) -> str:
     """A text that names commands as ``lrdecay compare`` does, with each as it is called here."""
-    if is_installed():
+    if not in_checkout():
         return text
     return re.sub(rf"\blrdecay ({'|'.join(COMMANDS)})\b", lambda found: " ".join(_script(found[1])), text)
 
@@ -40,4 +49,4 @@ def _script(command: str) -> list[str]:
 
 def training_argv(words: Sequence[str]) -> list[str]:
     """``sys.argv`` with which another process would train as these words say; in this one's the command is missing."""
-    return [sys.argv[0], *(["train"] if is_installed() else []), *words]
+    return [sys.argv[0], *(["train"] if by_command() else []), *words]

@@ -15,6 +15,7 @@ from lrdecay.adapters.plain import of_plain, to_plain
 from lrdecay.adapters.table import rate_table
 from lrdecay.adapters.torch import scheduler
 from lrdecay.errors import BadValue
+from lrdecay.schedules import Duration
 
 NOT_INSTALLED = "the oracles extra is not installed"
 HORIZON = Horizon(24, 8)
@@ -142,12 +143,11 @@ def test_keras_calls_it_at_every_step_and_saves_it(tmp_path, backend):
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_keras_can_schedule_the_rate_alone():
-    pytest.importorskip("keras", reason=NOT_INSTALLED)
-    from lrdecay.adapters.keras import LearningRate
-
-    with pytest.raises(BadValue, match="must schedule the rate alone"):
-        LearningRate(Cosine(momentum=(0.8, 0.9)), 0.1, HORIZON)
+def test_what_sets_more_than_the_rate_has_no_table():
+    with pytest.raises(BadValue, match=r"^momentum=\[0.8, 0.9\]: must be null, where it cannot be set"):
+        rate_table(Cosine(momentum=(0.8, 0.9)), 0.1, HORIZON)
+    with pytest.raises(BadValue, match=r"^weight_decay=constant: must be coupled, where it cannot be set"):
+        rate_table(Cosine(weight_decay="constant"), 0.1, HORIZON)
 
 
 class TestOptax:
@@ -245,7 +245,14 @@ def test_each_needs_its_own_framework_and_no_other_part_of_ours(adapter, framewo
 
 
 @pytest.mark.parametrize(
-    "thing", [*SCHEDULES, HORIZON, Join(first=Step(), second=Cosine(), at=5), MultiStep(milestones=["1ep", 12])]
+    "thing",
+    [
+        *SCHEDULES,
+        HORIZON,
+        Cosine(warmup=Duration(5, "%")),
+        Join(first=Step(), second=Cosine(), at=5),
+        MultiStep(milestones=["1ep", 12]),
+    ],
 )
 def test_plain_values_are_the_schedule_again(thing):
     assert of_plain(json.loads(json.dumps(to_plain(thing)))) == thing

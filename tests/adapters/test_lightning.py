@@ -187,9 +187,13 @@ def test_data_without_a_length(tmp_path):
 
 
 def test_what_cannot_be_scheduled(tmp_path):
+    with pytest.raises(BadValue, match="limit_train_batches=0: must leave at least 1 training batch"):
+        trainer(tmp_path, max_epochs=1, limit_train_batches=0, callbacks=[ScheduleCallback(Step())]).fit(
+            Regression(), loader()
+        )
     with pytest.raises(BadValue, match="max_epochs=-1: a schedule needs an end; give max_steps"):
         trainer(tmp_path, max_epochs=-1).fit(Scheduled(Cosine()), loader())
-    with pytest.raises(BadValue, match="must be the only one, and the module has its own Scheduler"):
+    with pytest.raises(BadValue, match="must be the only one, and there is another scheduler, Scheduler"):
         trainer(tmp_path, max_epochs=1, callbacks=[ScheduleCallback(Step())]).fit(Scheduled(Cosine()), loader())
 
 

@@ -59,7 +59,8 @@ def test_it_is_there_where_it_is_asked_for(app, tmp_path):
     points = tmp_path / "points.csv"
     points.write_text("p,factor\n0,1\n1,0\n")
     status, text = app("+schedule@any.key=table", f"any.key.csv={points}")
-    assert yaml.safe_load(text)["any"]["key"]["points"] == [[0, 1], [1, 0]]
+    assert status == 0, text  # the class has read the file
+    assert yaml.safe_load(text)["any"]["key"]["points"] is None
     status, text = app("+schedule=join", "schedule@schedule.second=linear")
     assert status == 0, text
     assert yaml.safe_load(text)["schedule"]["second"]["_target_"].startswith("lrdecay.schedules.")
@@ -79,6 +80,14 @@ def test_their_own_come_first(app, tmp_path):
     (tmp_path / "conf/schedule/cosine.yaml").write_text("theirs: true\n")
     assert yaml.safe_load(app("+schedule=cosine")[1])["schedule"] == {"theirs": True}
     assert "final" in yaml.safe_load(app("+schedule=linear")[1])["schedule"]
+
+
+def test_what_they_add_to_the_search_path_comes_first_too(app, tmp_path):
+    (tmp_path / "more/schedule").mkdir(parents=True)
+    (tmp_path / "more/schedule/cosine.yaml").write_text("theirs: true\n")
+    words = [f"hydra.searchpath=[file://{tmp_path}/more]", "+schedule=cosine"]
+    assert yaml.safe_load(app(*words)[1])["schedule"] == {"theirs": True}
+    assert "final" in yaml.safe_load(app(words[0], "+schedule=linear")[1])["schedule"]
 
 
 def test_all_of_ours_by_the_search_path(app):

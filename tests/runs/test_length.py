@@ -4,9 +4,13 @@ import signal
 import time
 
 import pytest
-from support.programs import run, run_apart, start
+from support.programs import ROOT, run, run_apart, start
 
+from lrdecay.config.compose import compose_all
+from lrdecay.config.preview import rate_curve
 from lrdecay.records.record import Record, find, read
+from lrdecay.runs.pace import _validations, measured_pace
+from lrdecay.training.module import Classifier
 
 SMALL = ["data=digits", "data.train_size=640", "model=mlp"]  # 10 steps an epoch
 
@@ -76,6 +80,66 @@ def test_a_time_is_measured_said_and_kept_when_it_is_resumed(tmp_path):
     assert resumed.progress.steps == stopped.plan.total_steps
 
 
+def test_validation_is_counted_once(monkeypatch, tmp_path):
+    """Steps are timed without it, and it is timed by itself."""
+    ((_, config),) = compose_all(ROOT / "conf", SMALL)
+    seen: list[str] = []
+    start = Classifier.on_validation_start
+    monkeypatch.setattr(
+        Classifier, "on_validation_start", lambda self: seen.append(self.trainer.state.fn) or start(self)
+    )
+    monkeypatch.setattr("lrdecay.runs.pace.ENOUGH", 0.1)
+    assert measured_pace(config) > 0
+    assert seen == ["validate"]
+
+
+@pytest.mark.parametrize(
+    ("words", "validations"),
+    [
+        ([], 1 / 10),
+        (["++trainer.check_val_every_n_epoch=4"], 1 / 40),
+        (["++trainer.val_check_interval=0.25"], 4 / 10),
+        (["++trainer.val_check_interval=5"], 1 / 5),
+        (["++trainer.limit_val_batches=0"], 0),
+    ],
+)
+def test_as_many_validations_as_there_will_be(words, validations):
+    ((_, config),) = compose_all(ROOT / "conf", [*SMALL, *words])
+    assert _validations(config, 10) == pytest.approx(validations)
+
+
+def test_jobs_of_a_sweep_are_as_long_as_each_other(tmp_path):
+    words = [
+        "-m",
+        *SMALL,
+        "schedule=constant,cosine",
+        "seed=1,2",
+        "duration=1s",
+        "name=timed",
+        "hydra/launcher=parallel",
+    ]
+    done = run_apart("train.py", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    records = [read(file) for file in find([tmp_path / "outputs/sweeps/timed"])]
+    assert len(records) == 4
+    assert len({record.plan.total_steps for record in records}) == 1
+
+
+def test_what_the_trainer_would_do_makes_no_other_run(tmp_path):
+    words = [*SMALL, "hydra.run.dir=outputs/runs/a"]
+    assert run("train.py", *words, "duration=20", cwd=tmp_path).returncode == 0
+    again = run_apart("train.py", *words, "duration=20steps", "trainer.max_epochs=7", cwd=tmp_path)
+    assert "already complete" in again.stdout
+
+
+def test_a_preview_draws_what_is_trained():
+    words = [*SMALL, "schedule=cosine", "schedule.warmup=640samples", "trainer.max_epochs=4", "ssr=2"]
+    ((_, config),) = compose_all(ROOT / "conf", words)
+    curve = rate_curve("a", config)
+    assert curve.rates.argmax() == 20
+    assert len(curve.rates) == 80
+
+
 def test_it_is_extended_by_a_longer_duration(tmp_path):
     words = [*SMALL, "schedule=cosine", "duration=2ep", "hydra.run.dir=outputs/runs/a"]
     assert run("train.py", *words, cwd=tmp_path).returncode == 0
@@ -85,6 +149,11 @@ def test_it_is_extended_by_a_longer_duration(tmp_path):
     longer = run_apart("train.py", *extend, "duration=3ep", cwd=tmp_path)
     assert longer.returncode == 0, longer.stderr
     assert record_in(tmp_path).progress.steps == 30
+    no_longer = run_apart("train.py", *extend, "duration=0.02s", cwd=tmp_path)
+    assert "must be longer than the run's 30 steps, and duration=0.02s is" in no_longer.stderr
+    timed = run_apart("train.py", *extend, "duration=3s", cwd=tmp_path)
+    assert timed.returncode == 0, timed.stderr
+    assert record_in(tmp_path).progress.steps > 30
 
 
 @pytest.mark.parametrize(
@@ -93,7 +162,14 @@ def test_it_is_extended_by_a_longer_duration(tmp_path):
         (["duration=5%"], "duration=5%: must be longer than 0, and no percentage, for a run"),
         (["duration=0ep"], "duration=0ep: must be longer than 0"),
         (["duration=soon"], "duration=soon: must be a number of steps (300)"),
-        (["duration=0.5"], "duration=0.5 is ambiguous: write 50% or a number of steps"),
+        (["duration=0.5"], 'duration=0.5: must be a whole number of steps, or have a unit, such as "0.5ep"'),
+        (["duration=1e300ep"], "duration=1e300ep: must be a number of steps (300)"),
+        (["duration=9e14ep"], "duration=9e14ep: must be long enough for 1 step, and for at most"),
+        (["ssr=1e300"], "ssr=1e+300: must be a number above 0, at most 1,000,000"),
+        (
+            ["duration=9s", "trainer.fast_dev_run=true"],
+            "trainer.fast_dev_run: must be false where a duration is a time",
+        ),
         (["duration=10samples"], "duration=10samples: must be long enough for 1 step"),
         (["duration=1e6tokens"], "must be in another unit, where the horizon has no tokens_per_step"),
         (["ssr=0"], "ssr=0: must be a number above 0"),

@@ -72,6 +72,19 @@ def test_groups_keep_their_own_and_new_ones_of_a_checkpoint_are_set_too():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [pytest.approx(0.02), 0]
 
 
+def test_all_of_a_models_dropout_and_all_betas():
+    owner, layers = Classifier.__new__(Classifier), torch.nn.Sequential(torch.nn.Dropout2d(0.3), torch.nn.Dropout(0.2))
+    torch.nn.Module.__init__(owner)
+    owner.model, owner.label_smoothing = layers, 0.1
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
+    optimizer.param_groups[0]["betas"] = (0.9, 0.99, 0.999)  # as optimizers with three have them
+    schedules = {key: Step() for key in ("model.dropout", "optimizer.beta2", "optimizer.momentum", "label_smoothing")}
+    Quantities(schedules, owner, optimizer, HORIZON).before_step(20)
+    assert [layer.p for layer in layers] == [pytest.approx(0.03), pytest.approx(0.02)]
+    assert optimizer.param_groups[0]["betas"] == (pytest.approx(0.09), pytest.approx(0.099), 0.999)
+    assert owner.label_smoothing == pytest.approx(0.01)
+
+
 def test_a_preview_draws_them(tmp_path):
     words = ["schedule=cosine,step", "+schedule@scheduled.optimizer.beta2=cosine"]
     done = run_apart("scripts/preview.py", *SMALL, *words, cwd=tmp_path)
@@ -111,6 +124,15 @@ WEIGHT_DECAY = "+schedule@scheduled.optimizer.weight_decay=cosine"
         (
             ["schedule.momentum=[0.8,0.9]", "+schedule@scheduled.optimizer.momentum=step"],
             "schedule.momentum: must be null with scheduled.optimizer.momentum",
+        ),
+        (
+            [
+                "optimizer=adamw",
+                "optimizer.weight_decay=0.1",
+                WEIGHT_DECAY,
+                "scheduled.optimizer.weight_decay.momentum=[0.8,0.9]",
+            ],
+            "scheduled.optimizer.weight_decay.momentum=[0.8, 0.9]: must be null, where it cannot be set",
         ),
         (["label_smoothing=1"], "label_smoothing=1: must be a number in [0, 1)"),
     ],

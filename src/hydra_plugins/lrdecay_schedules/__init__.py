@@ -7,21 +7,19 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from lrdecay.config.hydra_internals import PackageSource
-from lrdecay.config.resolvers import points_of, register
+from lrdecay.config.hydra_internals import PackageSource, stay_behind
 
-GROUP = "schedule"
+PROVIDER, GROUP = "lrdecay", "schedule"
 
 
 class ScheduleSearchPath(SearchPathPlugin):
     """Puts the schedules behind everything that an application has itself, so that its own are found first."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("lrdecay", f"{ScheduleSource.scheme()}://lrdecay.conf")
-        if not OmegaConf.has_resolver("points_of"):
-            register("points_of", points_of)  # for schedule=table
+        search_path.append(PROVIDER, f"{ScheduleSource.scheme()}://lrdecay.conf")
+        stay_behind(search_path, PROVIDER)
 
 
 class ScheduleSource(PackageSource):
@@ -37,7 +35,10 @@ class ScheduleSource(PackageSource):
     def load_config(self, config_path: str) -> ConfigResult:
         if not _belongs(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
-        return super().load_config(config_path)
+        found = super().load_config(config_path)
+        if isinstance(found.config, DictConfig) and OmegaConf.is_interpolation(found.config, "points"):
+            found.config.points = None  # the class reads the file too, and the application has no resolver that does
+        return found
 
     def is_group(self, config_path: str) -> bool:
         return config_path == "" or (_belongs(config_path) and super().is_group(config_path))

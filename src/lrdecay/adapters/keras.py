@@ -6,7 +6,6 @@ import keras
 
 from lrdecay.adapters.plain import of_plain, to_plain
 from lrdecay.adapters.table import rate_table
-from lrdecay.errors import BadValue
 from lrdecay.schedules import Horizon, Schedule
 
 
@@ -20,12 +19,10 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         horizon: of the run.
 
     Raises:
-        BadValue: see `lrdecay.adapters.table.rate_table`; or the schedule has a momentum or a constant weight decay.
+        BadValue: see `lrdecay.adapters.table.rate_table`.
     """
 
     def __init__(self, schedule: Schedule, rate: float, horizon: Horizon) -> None:
-        if schedule.momentum is not None or schedule.weight_decay != "coupled":
-            raise BadValue(f"schedule={schedule}: must schedule the rate alone, which is all that Keras asks for")
         self.schedule, self.rate, self.horizon = schedule, rate, horizon
         self._rates = rate_table(schedule, rate, horizon).astype("float32")
 

@@ -30,7 +30,7 @@ def horizon_of(trainer: pl.Trainer) -> Horizon:
     """
     trainer.fit_loop.setup_data()  # without max_epochs, Lightning would not count the batches yet
     batches, total = trainer.num_training_batches, trainer.estimated_stepping_batches
-    if batches < 1:
+    if batches < 1 or trainer.limit_train_batches == 0:
         raise BadValue(f"limit_train_batches={trainer.limit_train_batches}: must leave at least 1 training batch")
     if not math.isfinite(total) or total < 1:
         raise BadValue(f"max_epochs={trainer.max_epochs}: a schedule needs an end; give max_steps")
@@ -81,7 +81,7 @@ class ScheduleCallback(pl.Callback):
         """Behind ``configure_optimizers``, and before a checkpoint's state is restored."""
         if trainer.lr_scheduler_configs:
             own = type(trainer.lr_scheduler_configs[0].scheduler).__name__
-            raise BadValue(f"schedule={self.schedule}: must be the only one, and the module has its own {own}")
+            raise BadValue(f"schedule={self.schedule}: must be the only one, and there is another scheduler, {own}")
         horizon = self.horizon or horizon_of(trainer)
         for optimizer in trainer.optimizers:
             scheduler = Scheduler(optimizer, self.schedule, horizon)

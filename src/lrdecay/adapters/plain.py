@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from lrdecay.errors import require
-from lrdecay.schedules import Horizon, Schedule
+from lrdecay.schedules import Duration, Horizon, Schedule
 
 
 def to_plain(thing: Any) -> Any:
@@ -28,7 +28,7 @@ def of_plain(value: Any) -> Any:
         BadValue: no schedule of that name has been imported, or a parameter is out of its range.
     """
     if isinstance(value, dict):
-        kinds: dict[str, Any] = {_name(kind): kind for kind in [Horizon, *_schedules()]}
+        kinds: dict[str, Any] = {_name(kind): kind for kind in [Duration, Horizon, *_schedules()]}
         name = str(value.get("class"))
         require(name in kinds, "class", name, "a schedule that has been imported")
         return kinds[name](**{key: of_plain(item) for key, item in value.items() if key != "class"})

@@ -13,8 +13,10 @@ def rate_table(schedule: Schedule, rate: float, horizon: Horizon) -> np.ndarray:
     """The rates of all steps, and behind them the one that stays after the end; float64, of T + 1.
 
     Raises:
-        BadValue: the schedule does not fit into the horizon, which may be too long for a table, or the rate is none.
+        BadValue: the schedule does not fit into the horizon, which may be too long for a table, or sets more than the
+            rate; or the rate is none.
     """
+    schedule.require_factor_alone()
     require(is_number(rate) and rate > 0, "rate", rate, "a number above 0")
     total = horizon.total_steps
     require(total <= MOST, "total_steps", total, f"at most {MOST:,}, for all rates are held in memory")

@@ -159,7 +159,9 @@ class TorchSchedule:
     def _stepped(self, optimizer: Optimizer, horizon: Horizon) -> np.ndarray:
         scheduler = self.attach(optimizer)["scheduler"]
         rates = np.empty(horizon.total_steps)
-        every = 1 if self.interval == "step" else horizon.steps_per_epoch or horizon.total_steps
+        every = 1 if self.interval == "step" else horizon.steps_per_epoch
+        if every is None:
+            raise BadValue("interval=epoch: must be step, where the horizon has no steps_per_epoch")
         for step in range(horizon.total_steps):
             rates[step] = optimizer.param_groups[0]["lr"]
             optimizer.step()

@@ -22,7 +22,8 @@ def optimizers(optimizer: Optimizer, schedule: Schedule, horizon: Horizon) -> tu
 class Scheduled:
     """Before ``Trainer`` or a subclass of it, lets it take a schedule: ``class Mine(Scheduled, Seq2SeqTrainer)``.
 
-    The optimizer is the one that the arguments name, with their learning rate and warm-up of the schedule's own.
+    Optimizer and learning rate, η₀, are those of the training arguments; their ``lr_scheduler_type`` and their warm-up
+    are not used, for the schedule has its own.
 
     Args:
         args: as for the trainer.

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrdecay.commands import as_called, is_installed
+from lrdecay.commands import as_called, by_command
 
 
 def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser that describes the command by the docstring of its module."""
     return argparse.ArgumentParser(
-        prog=f"lrdecay {command}" if is_installed() else None,
+        prog=f"lrdecay {command}" if by_command() else None,
         description=as_called(doc or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -58,8 +58,13 @@ def _overrides(conf: Path, prefix: str, given: Sequence[str]) -> list[str]:
     register_resolvers()
     key, equals, value = prefix.partition("=")
     before, comma, last = value.rpartition(",")
+    group = key.lstrip("+").partition("@")[0] if "@" in key else key  # schedule@scheduled.model.dropout
+    # Of a sweep its first job, and nothing that is quoted: what is given is only to find the keys that there are.
+    plain = [word.partition(",")[0] for word in given if not set(word) & set(" '\"[{(")]
     with initialize_config_dir(str(conf), version_base="1.3"):
-        found = completions(GlobalHydra.instance().config_loader(), f"{key}{equals}{last}", given)
+        found = completions(GlobalHydra.instance().config_loader(), f"{group}{equals}{last}", plain)
+    if "@" in key:
+        return [f"{key}={before}{comma}{word.removeprefix(f'{group}=')}" for word in found if equals]
     if not equals:  # a group that has groups within it too is found bare
         return [word if word[-1] in "=./" else f"{word}=" for word in found]
     return [f"{key}={before}{comma}{word.removeprefix(f'{key}=')}" for word in found]

@@ -24,7 +24,7 @@ from lrdecay.analysis.groups import group_records, load_records
 from lrdecay.analysis.judgement import Verdict, check_groups, judge
 from lrdecay.analysis.tuning import choose
 from lrdecay.cli.arguments import parse, parser_of
-from lrdecay.commands import as_called, is_installed
+from lrdecay.commands import as_called, by_command
 from lrdecay.config.claims import claim_names, planned, read_claim
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
@@ -202,7 +202,7 @@ def launch(claim: Claim, conf: Path, overrides: list[str]) -> None:
     """Runs a sweep of a claim side by side."""
     words = ["-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
     print(as_called("lrdecay train"), shlex.join(words), flush=True)
-    program = ["-m", "lrdecay", "train"] if is_installed() else [str(conf.parent / "train.py")]
+    program = ["-m", "lrdecay", "train"] if by_command() else [str(conf.parent / "train.py")]
     sweep = subprocess.Popen([sys.executable, *program, *words])
     # Whoever stops this stops the sweep, and it ends when that has saved what it was at. A terminal tells both of
     # Ctrl-C, all others only this one.

@@ -32,7 +32,11 @@ def main() -> None:
         sys.exit(f"error: lrdecay {command}: must be one of {', '.join(COMMANDS)}")
     del sys.argv[1]
     sys.path.insert(0, str(Path.cwd()))  # as for `python train.py`: one's own models and data lie where one works
-    run(command, Path(str(importlib.resources.files("lrdecay.conf"))))
+    try:
+        conf = Path(str(importlib.resources.files("lrdecay.conf")))
+    except ModuleNotFoundError:  # a checkout on the path, or one that was installed before it had a command
+        sys.exit("error: lrdecay.conf is not installed: pip install --editable, with the folder of the checkout")
+    run(command, conf)
 
 
 def run(command: str, conf: Path) -> None:

@@ -6,8 +6,8 @@ pre-releases, so that a name that goes away is news before a release of ours bre
 
 import argparse
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -15,6 +15,7 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathElement
 from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
 IN_ONE_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -40,6 +41,37 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's flags of a command line, however they are abbreviated; what it does not know is left out."""
     given, _ = flags_parser().parse_known_args(list(arguments))
     return given
+
+
+def stay_behind(search_path: ConfigSearchPath, provider: str) -> None:
+    """Keeps a provider behind all others of a search path, those that are added later too, but for structured configs.
+
+    Those have to be the last, as Hydra has them.
+    """
+    search_path.config_search_path = _Behind(provider, search_path.get_path())  # type: ignore[attr-defined]
+
+
+class _Behind(list[SearchPathElement]):
+    """A list that moves a provider's elements to its end whenever it grows."""
+
+    def __init__(self, provider: str = "", elements: Iterable[SearchPathElement] = ()) -> None:
+        self.provider = provider
+        super().__init__(elements)
+        self._settle()
+
+    def append(self, element: SearchPathElement) -> None:
+        super().append(element)
+        self._settle()
+
+    def insert(self, index: SupportsIndex, element: SearchPathElement) -> None:
+        super().insert(index, element)
+        self._settle()
+
+    def _settle(self) -> None:
+        def place(element: SearchPathElement) -> int:
+            return {self.provider: 1, "schema": 2}.get(element.provider, 0)
+
+        self.sort(key=place)  # which keeps the order of equals
 
 
 def flags_parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from lrdecay.config.build import build
 from lrdecay.config.horizon import horizon
 from lrdecay.errors import BadValue, ConfigError, within
-from lrdecay.schedules import Horizon, RateCurve, Schedule, Table
+from lrdecay.schedules import RateCurve, Schedule, Table
 from lrdecay.theory.best import KNOTS, best_heights, middles
 from lrdecay.theory.bound import bound, bounds_over_time
 from lrdecay.theory.fitting import Fit
@@ -104,7 +104,7 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
         raise ConfigError("optimizer.lr: must be given, to draw the rates")
     schedule, _ = parts.schedule, parts.scale
     run = horizon(config, steps_per_epoch)
-    run = Horizon(run.total_steps * times, run.steps_per_epoch)
+    run = replace(run, total_steps=run.total_steps * times)
     count = min(run.total_steps, MOST_STEPS)
     steps = np.linspace(0, run.total_steps - 1, count).round().astype(np.int64)
     factors = {}

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrdecay.data.catalogue import FITTED, is_own, model_sizes, resampled
+from lrdecay.errors import BadValue
 from lrdecay.records.renames import renamed
+from lrdecay.schedules.durations import Duration
 
 # Keys of the configuration that change where or how a run reports, not its result. Which data set was used is known
 # from the run: data=auto may be either.
@@ -55,6 +57,8 @@ LIGHTNING_DEFAULTS = {
     "trainer.reload_dataloaders_every_n_epochs": 0,
 }
 
+ENDS = ("trainer.max_epochs", "trainer.max_steps")
+
 # Keys that came later, with the values that mean what runs without the key did.
 SINCE_ADDED = {
     "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0,
@@ -91,6 +95,9 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     target = data.get("_target_") if isinstance(data, Mapping) else None
     sizes = model_sizes(target)
     flat = flatten(config)
+    if flat.get("duration") is not None:  # in place of what the trainer says
+        flat = {key: value for key, value in flat.items() if key not in ENDS}
+        flat["duration"] = _written(flat["duration"])
     if is_own(target) and resampled(used, flat.pop("data.resample", False)):  # runs older than the key are not
         flat["data.resample"] = True
     return {
@@ -101,6 +108,14 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
         and not _is_default(key, value)
         and not _is_of_the_data(key, value, sizes)
     }
+
+
+def _written(duration: Any) -> str:
+    """A duration in one way of several: 20 and "20steps" are the same."""
+    try:
+        return str(Duration.parse(duration))
+    except BadValue:
+        return str(duration)  # of a run that was refused
 
 
 def _is_of_points(key: str, flat: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from lrdecay import machine
 from lrdecay.adapters.rules import ratios
-from lrdecay.commands import is_installed
+from lrdecay.commands import in_checkout
 from lrdecay.data.catalogue import TEXTS
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import METRICS
@@ -106,7 +106,7 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
 
 def _faster_in_bf16() -> str:
     text = "this processor multiplies bfloat16 in units of its own, so trainer.precision=bf16-mixed may be faster"
-    return text if is_installed() else f"{text}; python scripts/benchmark.py training measures it"
+    return f"{text}; python scripts/benchmark.py training measures it" if in_checkout() else text
 
 
 LARGE = 2**19

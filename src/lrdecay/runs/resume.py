@@ -14,6 +14,7 @@ from lrdecay.errors import ConfigError, is_integer
 from lrdecay.records.identity import has_effect
 from lrdecay.records.record import FILE, Record, RecordError, read
 from lrdecay.runs.trust import IF_TRUSTED, require_trusted, without_downloads
+from lrdecay.schedules.durations import is_timed
 
 ABOUT_RESUMING = ("resume", "resume_mode", "trust")
 
@@ -177,6 +178,8 @@ def require_longer(config: DictConfig, record: Record) -> None:
     epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
     if not (is_integer(epochs) and is_integer(steps)):
         return  # which is refused when it is built
+    if is_timed(length.duration) and record.plan.seconds_per_step is None:
+        return  # until it has been measured, which asks again
     trained = trained_steps(trainer, record.plan.steps_per_epoch)
     known = trained is not None or length.duration is not None
     total = length.horizon(trained, record.plan.steps_per_epoch).total_steps if known else 0

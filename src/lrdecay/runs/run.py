@@ -30,7 +30,7 @@ from lrdecay.reports import console
 from lrdecay.runs.assembly import data_set_name, make_module, make_trainer, take_weights
 from lrdecay.runs.attempts import Attempt, find_attempt, said_before
 from lrdecay.runs.jobs import job_of_many, outcome_recorded
-from lrdecay.runs.pace import measured_pace, needs_pace
+from lrdecay.runs.pace import needs_pace, pace
 from lrdecay.runs.resume import own_configuration, require_longer
 from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
@@ -82,9 +82,13 @@ def run(config: DictConfig) -> float:
         if attempt.finished:
             return said_before(attempt.record, config.metric, alone)
         recorder = Recorder(attempt.record, underway=attempt.first)
-        sweep = None if alone else Path(job.sweep.dir).name
-        with outcome_recorded(recorder, stop, sweep), job_of_many(job), without_expected_warnings():
-            this = prepare(config, recorder, stop, attempt, announces=alone, pruning=_pruning(job))
+        sweep = None if alone else Path(job.sweep.dir).absolute()
+        with (
+            outcome_recorded(recorder, stop, sweep.name if sweep else None),
+            job_of_many(job),
+            without_expected_warnings(),
+        ):
+            this = prepare(config, recorder, stop, attempt, sweep, _pruning(job))
             fit(this)
             value = finish(this)
             if alone and this.trainer.is_global_zero:
@@ -118,7 +122,7 @@ def prepare(
     recorder: Recorder,
     stop: Stop,
     attempt: Attempt,
-    announces: bool,
+    sweep: Path | None,
     pruning: Pruning | None = None,
 ) -> Run:
     """Builds everything that the configuration names, and loads the data and the checkpoint to continue from.
@@ -128,7 +132,7 @@ def prepare(
         recorder: of the run; one that is resumed is left as it is on disk until everything stands.
         stop: receives signals.
         attempt: whether it is the first one at this run.
-        announces: whether to say what will be trained.
+        sweep: the folder of the sweep that it is a job of; a run that is alone says what will be trained.
         pruning: stops it early.
 
     Raises:
@@ -144,7 +148,7 @@ def prepare(
     record.plan.data = name
 
     def announce(trainer: pl.Trainer) -> None:
-        if not announces:
+        if sweep is not None:
             return
         console.say(console.summary(config, record, trainer))
         if trainer.global_step:
@@ -159,7 +163,9 @@ def prepare(
     if attempt.first and trainer.is_global_zero:
         recorder.write()
     if record.plan.seconds_per_step is None and needs_pace(config):
-        record.plan.seconds_per_step = measured_pace(config)
+        record.plan.seconds_per_step = pace(config, sweep)
+        if (attempt.noted or {}).get("mode") == "extend":
+            require_longer(config, record)
     length = length_of(config, record.plan.seconds_per_step)
     module = make_module(parts, trainer.strategy.root_device, length)
     checkpoint = attempt.enter(recorder, trainer.is_global_zero)

@@ -19,8 +19,9 @@ ALLOWED = (
     '"30min", "2h") or a percentage of the run ("5%"), not negative'
 )
 _TEXT = re.compile(
-    r"(?P<value>[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?(?:e[0-9]+)?|\.[0-9]+)\s*(?P<unit>ep|%|steps|samples|tokens|s|min|h|)"
+    r"(?P<value>[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?(?:e\+?[0-9]+)?|\.[0-9]+)\s*(?P<unit>ep|%|steps|samples|tokens|s|min|h|)"
 )
+LONGEST = 10**15
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _PER_STEP = {"samples": "samples_per_step", "tokens": "tokens_per_step", **dict.fromkeys(_SECONDS, "seconds_per_step")}
 """What a horizon must have for a unit that is divided by it."""
@@ -56,7 +57,7 @@ class Duration:
         given = cast("int | float | str", plain(given))
         if given == 1 and isinstance(given, float):
             raise BadValue(f"{key}={given} is ambiguous: write 100% or a number of steps")
-        if is_number(given) and float("-inf") < given < 10**15:  # type: ignore[operator]
+        if is_number(given) and float("-inf") < given < LONGEST:  # type: ignore[operator]
             value, unit = float(given), "steps"
         else:
             match = _TEXT.fullmatch(given.strip()) if isinstance(given, str) else None
@@ -90,12 +91,13 @@ class Duration:
         return nearest(self.length(horizon))
 
     def __str__(self) -> str:
-        return f"{self.value:g}{'' if self.unit == 'steps' else self.unit}"
+        number = int(self.value) if self.value == int(self.value) else self.value
+        return f"{number}{'' if self.unit == 'steps' else self.unit}"
 
 
 def _check(value: float, unit: str, key: str, given: object) -> None:
     """Raises `BadValue`, in terms of what was `given` for `key`, unless it is a duration."""
-    require(unit in get_args(Unit) and is_number(value) and value >= 0, key, given, ALLOWED)
+    require(unit in get_args(Unit) and is_number(value) and 0 <= value < LONGEST, key, given, ALLOWED)
     require(unit != "%" or value <= 100, key, given, "at most 100%")
     if unit == "steps" and value != int(value):
         share = f"{round(value * 100, 10):g}%" if value <= 1 else "a percentage"

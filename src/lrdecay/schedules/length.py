@@ -4,8 +4,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lrdecay.errors import is_number, require
-from lrdecay.schedules.durations import Duration, DurationLike, nearest
+from lrdecay.schedules.durations import LONGEST, Duration, DurationLike, nearest
 from lrdecay.schedules.horizon import Horizon
+
+MOST = 1_000_000
+"""How many times as long a run can be made."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Length:
     seconds_per_step: float | None = None
 
     def __post_init__(self) -> None:
-        require(is_number(self.ssr) and self.ssr > 0, "ssr", self.ssr, "a number above 0")
+        require(is_number(self.ssr) and 0 < self.ssr <= MOST, "ssr", self.ssr, f"a number above 0, at most {MOST:,}")
         if self.duration is not None:
+            fraction = isinstance(self.duration, float) and self.duration % 1 != 0
+            require(not fraction, "duration", self.duration, 'a whole number of steps, or have a unit, such as "0.5ep"')
             parsed = Duration.parse(self.duration, "duration")
             allowed = "longer than 0, and no percentage, for a run"
             require(parsed.unit != "%" and parsed.value > 0, "duration", self.duration, allowed)
@@ -58,5 +63,5 @@ class Length:
             steps = Duration.parse(self.duration, "duration").length(known, "duration")
         total = nearest(steps * Fraction(str(self.ssr)))
         key, value = ("ssr", self.ssr) if self.duration is None else ("duration", self.duration)
-        require(total >= 1, key, value, "long enough for 1 step")
+        require(1 <= total <= LONGEST, key, value, f"long enough for 1 step, and for at most {LONGEST:,}")
         return replace(known, total_steps=total, stretch=self.ssr)

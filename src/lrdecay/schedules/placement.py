@@ -162,6 +162,15 @@ class Schedule(ABC):
             )
         return Phases(warmup, hold, decay, cooldown)
 
+    def require_factor_alone(self) -> None:
+        """Refuses a momentum and a constant weight decay, for what takes the factor and nothing else.
+
+        Raises:
+            BadValue: the schedule has one of them.
+        """
+        require(self.momentum is None, "momentum", list(self.momentum or ()), "null, where it cannot be set")
+        require(self.weight_decay == "coupled", "weight_decay", self.weight_decay, "coupled, where it cannot be set")
+
     def _length(self, key: str, horizon: Horizon) -> Fraction:
         """The duration in that field, in optimizer steps, exactly."""
         return length(getattr(self, key), horizon, key)

@@ -20,7 +20,7 @@ REFUSED: tuple[tuple[type[Callback], str, str], ...] = (
         "pytorch_lightning.callbacks.WeightAveraging averages weights under any schedule, "
         "and optimizer=schedule_free_adamw without one",
     ),
-    (LearningRateFinder, "sets a rate that the schedule replaces", f"{as_called('lrdecay find-lr')} looks for one"),
+    (LearningRateFinder, "sets a rate that the schedule replaces", "lrdecay find-lr looks for one"),
     (BatchSizeFinder, "changes how many steps the run has", "data.batch_size sets it"),
     (
         GradientAccumulationScheduler,
@@ -44,7 +44,7 @@ def refuse_conflicts(callbacks: dict[str, Callback]) -> None:
     for name, callback in callbacks.items():
         for kind, why, instead in REFUSED:
             if isinstance(callback, kind):
-                raise ConfigError(f"callbacks.{name}: {type(callback).__name__} {why}; {instead}")
+                raise ConfigError(f"callbacks.{name}: {type(callback).__name__} {why}; {as_called(instead)}")
 
 
 def check_undisturbed(trainer: pl.Trainer, scheduler: object, groups: int, accumulated: int) -> None:

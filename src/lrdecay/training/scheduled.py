@@ -22,13 +22,15 @@ class Quantity:
     """Something that a schedule can set.
 
     Attributes:
-        base: its configured value, which a factor multiplies; of the first parameter group where it has several.
-        put: sets it to a factor of what is configured.
+        base: its configured value, which a factor multiplies; of the first place that has one where it has several.
+        put: sets it to a factor of what is configured, everywhere.
+        read: its value as it is there now, at that first place.
         below: what it must stay below.
     """
 
     base: float
     put: Callable[[float], None]
+    read: Callable[[], float]
     below: float = np.inf
 
 
@@ -49,6 +51,7 @@ class Quantities:
         self._set: list[tuple[str, Quantity, Callable[[int], float]]] = []
         for key, schedule in schedules.items():
             try:
+                schedule.require_factor_alone()
                 quantity, factor = MAKERS[key](owner, optimizer), schedule.over(horizon)
                 looked_at = np.linspace(0, horizon.total_steps - 1, min(horizon.total_steps, LOOKED_AT)).astype(int)
                 highest = quantity.base * float(factor(looked_at).max())
@@ -74,42 +77,58 @@ class Quantities:
         values = {}
         for name, quantity, factor in self._set:
             quantity.put(factor(step))
-            values[name] = quantity.base * factor(step)
+            values[name] = quantity.read()
         return values
 
 
 def _weight_decay(owner: Any, optimizer: Optimizer) -> Quantity:
-    bases = [float(group.get("weight_decay") or 0) for group in optimizer.param_groups]
-    _require(any(bases), "an optimizer with a weight decay, such as optimizer=adamw")
-    return _of_groups(optimizer, bases, lambda group, value: group.update(weight_decay=value))
+    def read(group: dict[str, Any]) -> float:
+        return float(group.get("weight_decay") or 0)
+
+    _require(any(map(read, optimizer.param_groups)), "an optimizer with a weight decay, such as optimizer=adamw")
+    return _of_groups(optimizer, read, lambda group, value: group.update(weight_decay=value))
 
 
 def _momentum(owner: Any, optimizer: Optimizer) -> Quantity:
-    bases = [float(momentum_of(group) or 0) for group in optimizer.param_groups]
-    usable = all(bases) and not is_schedule_free(optimizer)
+    def read(group: dict[str, Any]) -> float:
+        return float(momentum_of(group) or 0)
+
+    usable = all(map(read, optimizer.param_groups)) and not is_schedule_free(optimizer)
     _require(usable, "an optimizer with a momentum, such as optimizer=momentum")
-    return _of_groups(optimizer, bases, set_momentum, below=1)
+    return _of_groups(optimizer, read, set_momentum, below=1)
 
 
 def _beta2(owner: Any, optimizer: Optimizer) -> Quantity:
+    def put(group: dict[str, Any], value: float) -> None:
+        first, _, *others = group["betas"]
+        group["betas"] = (first, value, *others)
+
     usable = all("betas" in group for group in optimizer.param_groups) and not is_schedule_free(optimizer)
     _require(usable, "an optimizer with two betas, such as optimizer=adam")
-    bases = [float(group["betas"][1]) for group in optimizer.param_groups]
-    return _of_groups(optimizer, bases, lambda group, value: group.update(betas=(group["betas"][0], value)), below=1)
+    return _of_groups(optimizer, lambda group: float(group["betas"][1]), put, below=1)
 
 
 def _of_groups(
-    optimizer: Optimizer, bases: list[float], put: Callable[[dict[str, Any], float], None], below: float = np.inf
+    optimizer: Optimizer,
+    read: Callable[[dict[str, Any]], float],
+    put: Callable[[dict[str, Any], float], None],
+    below: float = np.inf,
 ) -> Quantity:
+    bases = [read(group) for group in optimizer.param_groups]
+    first = next(index for index, base in enumerate(bases) if base)
+
     def put_all(factor: float) -> None:
         for group, base in zip(optimizer.param_groups, bases, strict=True):  # other ones once a checkpoint is restored
             put(group, base * factor)
 
-    return Quantity(next(filter(None, bases)), put_all, below)
+    return Quantity(bases[first], put_all, lambda: read(optimizer.param_groups[first]), below)
+
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def _dropout(owner: Any, optimizer: Optimizer) -> Quantity:
-    parts = [(part, "p", part.p) for part in owner.model.modules() if isinstance(part, nn.Dropout) and part.p]
+    parts = [(part, "p", part.p) for part in owner.model.modules() if isinstance(part, DROPOUTS) and part.p]
     named = [(part, getattr(part, "dropout", None)) for part in owner.model.modules()]
     parts += [(part, "dropout", value) for part, value in named if isinstance(value, float) and value > 0]
     _require(parts, "a model with dropout, such as model.dropout=0.1")
@@ -118,13 +137,18 @@ def _dropout(owner: Any, optimizer: Optimizer) -> Quantity:
         for part, name, base in parts:
             setattr(part, name, base * factor)
 
-    return Quantity(parts[0][2], put, below=1)
+    (part, name, base), *_ = parts
+    return Quantity(base, put, lambda: float(getattr(part, name)), below=1)
 
 
 def _label_smoothing(owner: Any, optimizer: Optimizer) -> Quantity:
     base = owner.label_smoothing
     _require(base > 0, "a label_smoothing above 0")
-    return Quantity(base, lambda factor: setattr(owner, "label_smoothing", base * factor), below=1)
+
+    def put(factor: float) -> None:
+        owner.label_smoothing = base * factor
+
+    return Quantity(base, put, lambda: float(owner.label_smoothing), below=1)
 
 
 def _require(there: Any, what: str) -> None:

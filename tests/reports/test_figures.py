@@ -5,7 +5,8 @@ from support.records import a_run
 
 from lrdecay.analysis.groups import group_records
 from lrdecay.reports import figures
-from lrdecay.reports.figures import COLOURS, MARKERS, comparison_figure, rate_figure
+from lrdecay.reports.figures import COLOURS, MARKERS, comparison_figure
+from lrdecay.reports.rates import rate_figure
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def main(conf: Path) -> None:
 
     with importing():  # torch: not for --help
         from lrdecay.files import write_atomically
-        from lrdecay.reports.figures import range_test_figure
+        from lrdecay.reports.rates import range_test_figure
         from lrdecay.runs.assembly import data_set_name, make_module
         from lrdecay.training.process import prepare_process
         from lrdecay.training.range_test import Probe, range_test, require_range

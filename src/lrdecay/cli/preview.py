@@ -40,7 +40,7 @@ def main(conf: Path) -> None:
         pairs = zip(curves, configs, strict=True)
         bounded = [bounded_curve(curve, config, arguments.steps_per_epoch) for curve, (_, config) in pairs]
 
-    from lrdecay.reports.figures import catalogue_figure, preview_figure  # matplotlib: not before a mistake is found
+    from lrdecay.reports.rates import catalogue_figure, preview_figure  # matplotlib: not before a mistake is found
 
     draw = catalogue_figure if arguments.all else preview_figure
     write_atomically(figure_path(arguments.output), draw(curves, bounded))

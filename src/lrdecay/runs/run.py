@@ -216,7 +216,7 @@ def finish(run: Run) -> float:
         raise DivergedError(f"it ended with {console.result(record)}")
     _keep_outcomes(run)
     if trainer.is_global_zero:
-        from lrdecay.reports.figures import rate_figure  # matplotlib: not before the training
+        from lrdecay.reports.rates import rate_figure  # matplotlib: not before the training
 
         title = console.named_schedule(record.plan.choices)
         apart = ratios(run.config.optimizer.get("groups"))

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from lrdecay.errors import is_integer, require
-from lrdecay.schedules.durations import DurationLike
+from lrdecay.schedules.durations import DurationLike, periods, whole
 from lrdecay.schedules.horizon import Horizon
-from lrdecay.schedules.placement import Array, Phases, Schedule, periods, whole
+from lrdecay.schedules.placement import Array, Phases, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lrdecay.errors import BadValue, is_number, plain, require
 from lrdecay.schedules.horizon import Horizon
 from lrdecay.text import shortened
@@ -128,3 +131,14 @@ def length(given: DurationLike, horizon: Horizon, key: str = "duration") -> Frac
 def nearest(steps: Fraction) -> int:
     """Whole steps: the nearest, a half upwards."""
     return math.floor(steps + Fraction(1, 2))
+
+
+def periods(u: NDArray[Any], period: Fraction) -> NDArray[np.int64]:
+    """⌊u/period⌋ for whole u, in integers, so that a multiple of the period is never missed by rounding."""
+    return (whole(u, period) * period.denominator // period.numerator).astype(np.int64)
+
+
+def whole(u: NDArray[Any], period: Fraction) -> NDArray[Any]:
+    """The steps as integers that do not overflow when multiplied by the period's parts: Python's where 64 bits do."""
+    largest = (int(u.max(initial=0)) + 1) * period.denominator
+    return u.astype(np.int64).astype(np.int64 if max(largest, period.numerator) < 2**62 else object)

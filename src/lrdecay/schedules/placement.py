@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrdecay.errors import BadValue, is_number, plain, require
-from lrdecay.schedules.durations import Duration, DurationLike, length, nearest
+from lrdecay.schedules.durations import Duration, DurationLike, length, nearest, whole
 from lrdecay.schedules.horizon import Horizon
 
 Array = NDArray[np.float64]
@@ -291,14 +291,3 @@ def duration_keys() -> set[str]:
     for kind in kinds:
         kinds += kind.__subclasses__()
     return {f.name for kind in kinds for f in fields(kind) if "Duration" in str(f.type)}
-
-
-def periods(u: Array, period: Fraction) -> NDArray[np.int64]:
-    """⌊u/period⌋ for whole u, in integers, so that a multiple of the period is never missed by rounding."""
-    return (whole(u, period) * period.denominator // period.numerator).astype(np.int64)
-
-
-def whole(u: NDArray[Any], period: Fraction) -> NDArray[Any]:
-    """The steps as integers that do not overflow when multiplied by the period's parts: Python's where 64 bits do."""
-    largest = (int(u.max(initial=0)) + 1) * period.denominator
-    return u.astype(np.int64).astype(np.int64 if max(largest, period.numerator) < 2**62 else object)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrdecay.schedules.durations import DurationLike
+from lrdecay.schedules.durations import DurationLike, periods
 from lrdecay.schedules.horizon import Horizon
-from lrdecay.schedules.placement import Array, Schedule, periods
+from lrdecay.schedules.placement import Array, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)

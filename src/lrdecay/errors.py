@@ -31,12 +31,15 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
 
 
 @contextmanager
-def within(group: str) -> Iterator[None]:
-    """Turns a `BadValue` into a `ConfigError` that names the key from the top: ``group.key=value: must be …``."""
+def within(group: str = "") -> Iterator[None]:
+    """Turns a `BadValue` into a `ConfigError` that names the key from the top: ``group.key=value: must be …``.
+
+    Without a group, the key stands at the top itself.
+    """
     try:
         yield
     except BadValue as error:
-        raise ConfigError(f"{group}.{error}") from error
+        raise ConfigError(f"{group}.{error}" if group else str(error)) from error
 
 
 def is_number(value: object) -> bool:

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -45,9 +44,7 @@ def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):
     claim = ["mnist1d/decays_to_zero", *TINY]
     program = start("scripts/claims.py", *claim, cwd=tmp_path, apart=True)
     sweep = tmp_path / "outputs/sweeps/tiny"
-    while not list(sweep.glob("*/record.json")):
-        assert program.process.is_alive(), program.stderr
-        time.sleep(0.05)
+    program.until(lambda: list(sweep.glob("*/record.json")))
     program.signal(signal.SIGTERM)
     assert program.wait(60) == 128 + signal.SIGTERM
     again = run_apart("scripts/claims.py", *claim, cwd=tmp_path)  # which a sweep that still ran would refuse

@@ -135,3 +135,16 @@ def test_a_value_of_another_kind_is_named(tmp_path, field, value, message):
     with pytest.raises(RecordError) as refused:
         read(tmp_path / "record.json")
     assert str(refused.value).startswith(f"{tmp_path}/record.json: not a complete record: {message}")
+
+
+@pytest.mark.parametrize("place", [("schedule",), ("schedule", "first"), ("scheduled", "model", "dropout")])
+def test_where_the_points_of_a_table_came_from_makes_no_other_run(place):
+    def hash_of(csv: str, points: list) -> str:
+        node: dict = {"csv": csv, "points": points}
+        for name in reversed(place):
+            node = {name: node}
+        return result_hash(CONFIG | node, "mnist")
+
+    line = [[0, 1], [1, 0]]
+    assert hash_of("here.csv", line) == hash_of("there.csv", line)
+    assert hash_of("here.csv", line) != hash_of("here.csv", [[0, 1], [1, 0.5]])

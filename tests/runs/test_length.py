@@ -1,7 +1,6 @@
 """``duration`` and ``ssr``: how long a run is, in any unit; times are measured, and kept when it is resumed."""
 
 import signal
-import time
 
 import pytest
 from support.programs import ROOT, run, run_apart, start
@@ -63,9 +62,7 @@ def test_a_time_is_measured_said_and_kept_when_it_is_resumed(tmp_path):
     words = [*SMALL, "schedule=cosine", "schedule.warmup=1s", "duration=6s", "hydra.run.dir=outputs/runs/timed"]
     program = start("train.py", *words, cwd=tmp_path, apart=True)
     folder = tmp_path / "outputs/runs/timed"
-    while not list(folder.glob("checkpoints/last.ckpt")):
-        assert program.process.is_alive(), program.stderr
-        time.sleep(0.02)
+    program.until((folder / "checkpoints/last.ckpt").exists)
     program.signal(signal.SIGTERM)
     assert program.wait(60) == 143
     stopped = read(folder / "record.json")

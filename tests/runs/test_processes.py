@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -48,10 +47,7 @@ def test_a_signal_in_the_last_validation_of_one_of_them(tmp_path):
 
 def test_a_signal_that_only_another_process_gets(tmp_path):
     begun = begin(tmp_path, *TWO, "trainer.max_epochs=100000")
-    deadline = time.monotonic() + 100
-    while not list(tmp_path.glob("outputs/runs/*/checkpoints/last.ckpt")):
-        assert time.monotonic() < deadline, begun.text
-        time.sleep(0.2)
+    begun.until(lambda: list(tmp_path.glob("outputs/runs/*/checkpoints/last.ckpt")), every=0.2)
     (other,) = [child for child in descendants(begun.process.pid)[1:] if trains(child)]
     os.kill(other, signal.SIGTERM)
     assert begun.wait(60) == 143, begun.text

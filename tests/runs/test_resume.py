@@ -158,8 +158,7 @@ def test_killed_at_random_moments(tmp_path):
     for number in range(50):
         stopped = tmp_path / str(number)
         program = begin(stopped, often)
-        while not list(stopped.glob("outputs/runs/*/record.json")):
-            time.sleep(0.001)
+        program.until(lambda stopped=stopped: list(stopped.glob("outputs/runs/*/record.json")), every=0.001)
         began = time.monotonic()
         if number:
             time.sleep(moments.uniform(0, longest))
@@ -297,8 +296,7 @@ def test_checkpoints_between_epochs(every, tmp_path):
 def test_a_slow_step_does_not_hold_up_the_end(tmp_path):
     """A batch that would take a minute is broken off; the last checkpoint is the one before."""
     program = begin(tmp_path, prepare=SlowAt(20))
-    while not (tmp_path / "slow").exists():
-        time.sleep(0.01)
+    program.until((tmp_path / "slow").exists)
     began = time.monotonic()
     program.signal(signal.SIGTERM)
     assert program.wait() == 143

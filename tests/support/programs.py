@@ -55,6 +55,18 @@ class Program:
             raise TimeoutError(self.text)
         return status if status >= 0 else 128 - status
 
+    def until(self, condition: Callable[[], object], seconds: float = 120, every: float = 0.02) -> None:
+        """Waits until something is so.
+
+        Raises:
+            AssertionError: it has ended, or so many seconds are over, and it is not; with what it printed.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            over = time.monotonic() > deadline or not self.process.is_alive()
+            assert not over or condition(), self.errors.read_text(errors="replace")
+            time.sleep(every)
+
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 

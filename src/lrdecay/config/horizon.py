@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from lrdecay.data.catalogue import data_set
 from lrdecay.data.splits import split_sizes, windows
-from lrdecay.errors import BadValue, ConfigError, is_integer, require, within
+from lrdecay.errors import ConfigError, is_integer, require, within
 from lrdecay.schedules import Horizon, Length
 
 
@@ -36,10 +36,8 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     trained = trained_steps(trainer, per_epoch)
     if trained is None and length.duration is None:
         raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")
-    try:
+    with within():
         return length.horizon(trained, per_epoch)
-    except BadValue as error:
-        raise ConfigError(str(error)) from error
 
 
 def trained_steps(trainer: DictConfig, steps_per_epoch: int) -> int | None:
@@ -63,16 +61,9 @@ def length_of(config: DictConfig, seconds_per_step: float | None = None) -> Leng
     if is_integer(samples):
         samples *= config.trainer.get("accumulate_grad_batches", 1)
     tokens = samples * characters if is_integer(samples) and is_integer(characters) else None
-    try:
-        return Length(
-            config.get("duration"),
-            config.get("ssr", 1.0),
-            samples if is_integer(samples) else None,
-            tokens,
-            seconds_per_step,
-        )
-    except BadValue as error:
-        raise ConfigError(str(error)) from error
+    known = (samples if is_integer(samples) else None, tokens, seconds_per_step)
+    with within():
+        return Length(config.get("duration"), config.get("ssr", 1.0), *known)
 
 
 def _batches(config: DictConfig) -> int:

@@ -120,7 +120,8 @@ def _written(duration: Any) -> str:
 
 def _is_of_points(key: str, flat: Mapping[str, Any]) -> bool:
     """Whether it is the file that a table's points were read from, which are there themselves."""
-    return key.startswith("schedule.") and key.endswith(".csv") and flat.get(f"{key[:-4]}.points") is not None
+    of_a_table = key.startswith(("schedule.", "scheduled.")) and key.endswith(".csv")
+    return of_a_table and flat.get(f"{key[:-4]}.points") is not None
 
 
 def _is_default(key: str, value: Any) -> bool:

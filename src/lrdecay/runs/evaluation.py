@@ -38,9 +38,10 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     if (name := data_set_name(parts.data)) != record.plan.data:
         raise ConfigError(f"data: is {name} now, and was {record.plan.data} in the run")
     own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
-    with without_expected_warnings(), torch.inference_mode():
+    with without_expected_warnings():
         trainer = parts.trainer(**own)
         module = make_module(parts, trainer.strategy.root_device)
         take_weights(module, record.directory / FOLDER / checkpoint)
-        trainer.test(module, datamodule=parts.data, verbose=False)
+        with torch.inference_mode():
+            trainer.test(module, datamodule=parts.data, verbose=False)
     return {key: value for key, value in module.journal.metrics.items() if key.startswith("test/")}

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
-from lrdecay.config.build import build
+from lrdecay.config.build import Parts, build
 from lrdecay.errors import ConfigError, is_integer, is_number
 from lrdecay.files import write_atomically
 from lrdecay.records.identity import determining
@@ -25,14 +25,13 @@ FEWEST, MOST, ENOUGH = 20, 500, 3.0
 """Steps that count, at least and at most; and seconds that are enough."""
 FILE = "pace.json"
 """In a sweep's folder: seconds of a step, by what they depend on."""
-NO_MATTER = ("seed", "schedule", "scheduled", "scale", "duration", "ssr", "optimizer.lr", "trainer.max", "trainer.min")
+NO_MATTER = ("seed", "schedule", "scale", "duration", "ssr", "optimizer.lr", "trainer.max", "trainer.min")
 """How the keys begin on which a step's time does not depend."""
 
 
-def needs_pace(config: DictConfig) -> bool:
+def needs_pace(parts: Parts) -> bool:
     """Whether a duration of the run is a time."""
-    parts = build(config)
-    return is_timed(config.get("duration")) or is_timed([parts.schedule, *parts.scheduled.values()])
+    return is_timed(parts.config.get("duration")) or is_timed([parts.schedule, *parts.scheduled.values()])
 
 
 def pace(config: DictConfig, sweep: Path | None) -> float:

@@ -162,7 +162,7 @@ def prepare(
         raise ConfigError("hydra.sweeper.pruner: must be null for runs of several processes")
     if attempt.first and trainer.is_global_zero:
         recorder.write()
-    if record.plan.seconds_per_step is None and needs_pace(config):
+    if record.plan.seconds_per_step is None and needs_pace(parts):
         record.plan.seconds_per_step = pace(config, sweep)
         if (attempt.noted or {}).get("mode") == "extend":
             require_longer(config, record)

@@ -39,10 +39,8 @@ def horizon(trainer: pl.Trainer, length: Length) -> Horizon:
         raise ConfigError("trainer.limit_train_batches: must be given, for the data do not say how long an epoch is")
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return found
-    try:
+    with within():
         planned = length.horizon(found.total_steps, found.steps_per_epoch)
-    except BadValue as error:
-        raise ConfigError(str(error)) from error
     if length.decides:
         train_for(trainer, planned.total_steps)
     return planned

@@ -10,11 +10,15 @@ from torch.optim import Optimizer
 
 from lrdecay.adapters.quantities import is_schedule_free, momentum_of, set_momentum, stepwise
 from lrdecay.config.rules import SCHEDULABLE
-from lrdecay.errors import BadValue, ConfigError, require
+from lrdecay.errors import ConfigError, require, within
 from lrdecay.schedules import Horizon, Schedule
 
 LOOKED_AT = 100_000
 """Steps of a long run at which the values are looked at beforehand."""
+
+
+class NotThere(Exception):
+    """There is no such quantity to schedule; says what has one."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,16 @@ class Quantities:
         self._set: list[tuple[str, Quantity, Callable[[int], float]]] = []
         for key, schedule in schedules.items():
             try:
+                quantity = MAKERS[key](owner, optimizer)
+            except NotThere as error:
+                raise ConfigError(f"scheduled.{key}: needs {error}") from error
+            with within(f"scheduled.{key}"):
                 schedule.require_factor_alone()
-                quantity, factor = MAKERS[key](owner, optimizer), schedule.over(horizon)
+                factor = schedule.over(horizon)
                 looked_at = np.linspace(0, horizon.total_steps - 1, min(horizon.total_steps, LOOKED_AT)).astype(int)
                 highest = quantity.base * float(factor(looked_at).max())
                 allowed = f"a schedule under which it stays below {quantity.below:g}, and does not come to {highest:g}"
                 require(highest < quantity.below, "_target_", type(schedule).__name__, allowed)
-            except BadValue as error:
-                raise ConfigError(f"scheduled.{key}.{error}") from error
-            except LookupError as error:
-                raise ConfigError(f"scheduled.{key}: needs {error}") from error
             self._set.append((key.rpartition(".")[2], quantity, stepwise(factor)))
 
     def __bool__(self) -> bool:
@@ -153,7 +157,7 @@ def _label_smoothing(owner: Any, optimizer: Optimizer) -> Quantity:
 
 def _require(there: Any, what: str) -> None:
     if not there:
-        raise LookupError(what)
+        raise NotThere(what)
 
 
 MAKERS = dict(zip(SCHEDULABLE, (_weight_decay, _momentum, _beta2, _dropout, _label_smoothing), strict=True))

@@ -15,7 +15,10 @@ TINY = [
     "data=digits", "data.train_size=200", "data.val_size=100", "model=mlp", "trainer.max_epochs=1", "name=tiny",
     "hydra.launcher.processes=2",
 ]  # fmt: skip
-TUNED = ["mnist1d/warmup_helps", *TINY, "claim.tuned_by=[101]", "hydra.sweeper.params.seed=101"]
+TUNED = [
+    "mnist1d/warmup_helps", *TINY, "claim.tuned_by=[101]", "hydra.sweeper.params.seed=101", "claim.first_seed=1",
+    "claim.looks=[5,10,20]",
+]  # fmt: skip
 
 
 def seeds_of(folder: Path) -> list[int]:
@@ -54,8 +57,11 @@ def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):
 
 def test_what_was_found_of_other_claims_is_kept(tmp_path):
     small = ["data=digits", "model=mlp", "trainer.max_epochs=1", "seed=1"]
-    for name in ("mnist1d/decays_to_zero", "mnist1d/cooldown_length"):
-        done = run_apart("scripts/claims.py", name, *small, f"name={name[8:]}", cwd=tmp_path)
+    for name, *own in (
+        ["mnist1d/decays_to_zero"],
+        ["mnist1d/cooldown_length", "claim.first_seed=1", "claim.looks=[]"],
+    ):
+        done = run_apart("scripts/claims.py", name, *small, *own, f"name={name[8:]}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     findings = tmp_path / "outputs/claims/findings.md"
     sections = re.findall(r"^## (.*)$", findings.read_text(), re.MULTILINE)

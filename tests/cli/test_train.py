@@ -262,7 +262,7 @@ class TestBeyondThePureSchedule:
         first, second = (read(run / "record.json") for run in runs)
         assert first.outcome.final == second.outcome.final  # looking at the average does not disturb the training
         saved = torch.load(runs[0] / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        module = Classifier(MLP(), lambda model: torch.optim.SGD(model.parameters(), lr=1), Cosine())
+        module = Classifier(MLP(), Cosine(), lambda model: torch.optim.SGD(model.parameters(), lr=1))
         module.load_state_dict(saved)
         data = Digits(resample=True)
         data.prepare(seed=1, device=torch.device("cpu"))
@@ -584,14 +584,14 @@ MISTAKES = {
     "schedule=onecycle optimizer=schedule_free_adamw": "schedule.momentum=[0.85, 0.95]: must be null with Adam",
     "schedule.momentum=[0.9,0.8]": "schedule.momentum=[0.9, 0.8]: must be two numbers [low, high]",
     "schedule.weight_decay=constant optimizer.weight_decay=0.1": "schedule.weight_decay=constant: must be coupled",
-    "scale=plateau scale.metric=f1": "scale.metric=f1: must be one of val/loss, val/acc, train/loss, train/acc",
+    "scale=plateau scale.metric=f1": "scale.metric=f1: must be one of val/acc, val/loss, train/acc, train/loss",
     "scale=plateau scale.factor=1.5": "scale.factor=1.5: must be a number in (0, 1)",
     "scale=greedy scale.window=0": "scale.window=0: must be an integer, at least 1",
     "scale=sinus": "scale=sinus: must be one of greedy, none, plateau",
     "schedule=plateau +trainer.limit_val_batches=0": "scale.metric=val/loss: must be a metric that is logged; without",
     "schedule=torch": "schedule.scheduler._target_=???: must be given",
     f"{TORCH}.ExponentialLR": "schedule.scheduler: ExponentialLR.__init__() missing 1 required positional argument",
-    f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null with interval=step: must be val/loss or val/acc, with",
+    f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null with interval=step: must be a metric such as val/loss, with",
     f"{TORCH}.ExponentialLR +schedule.scheduler.gamma=0.9 schedule.monitor=val/loss": "schedule.monitor=val/loss: must",
     f"{TORCH}.{RARELY}": "schedule.monitor=val/loss: must be measured in every epoch",
     "+scale.foo=3": "scale: must be one of its choices or a class of that kind, not dict",

@@ -53,7 +53,7 @@ def show(browser):
         page.on("dialog", lambda dialog: said.append(dialog.message))
         page.on("request", lambda request: said.append(request.url) if request.url.startswith("http") else None)
         page.goto(file.as_uri())
-        page.wait_for_selector("#loss .plot-container, #loss .main-svg")
+        page.wait_for_selector("#panel0 .plot-container, #panel0 .main-svg")
         return page
 
     yield open_page
@@ -106,7 +106,7 @@ def test_the_filter_holds_for_tables_and_curves(show, three):
     page.locator("#filter").fill("COS")
     page.wait_for_function("document.querySelectorAll('#groups tbody tr').length === 1")
     assert page.locator("#runs tbody tr").count() == 4
-    assert {name.split()[0] for name in lines(page, "loss")} == {"cosine"}
+    assert {name.split()[0] for name in lines(page, "panel0")} == {"cosine"}
     page.locator("#filter").fill("nothing of the kind")
     page.wait_for_function("document.querySelectorAll('#groups tbody tr').length === 0")
 
@@ -115,16 +115,16 @@ def test_groups_are_switched_off_and_on(show, three):
     page = show(three)
     chip = page.locator("#legend button", has_text="step")
     chip.click()
-    assert "step val" not in lines(page, "loss")
+    assert "step val" not in lines(page, "panel0")
     assert "step" not in lines(page, "lr")
-    assert "constant val" in lines(page, "loss")
+    assert "constant val" in lines(page, "panel0")
     page.locator("#legend button", has_text="step").click()
-    assert "step val" in lines(page, "loss")
+    assert "step val" in lines(page, "panel0")
 
 
 def test_curves_are_those_of_the_records(show, three):
     page = show(three)
-    trace = page.evaluate("document.getElementById('loss').data.findLast((t) => t.name === 'step val')")
+    trace = page.evaluate("document.getElementById('panel0').data.findLast((t) => t.name === 'step val')")
     records = [json.loads(file.read_text()) for file in three.parent.glob("*step*/record.json")]
     for epoch, value in enumerate(trace["y"]):
         mean = sum(record["epochs"][epoch]["val/loss"] for record in records) / 3
@@ -134,15 +134,15 @@ def test_curves_are_those_of_the_records(show, three):
 
 def test_axis_smoothing_and_seeds(show, three):
     page = show(three)
-    axis = "document.getElementById('loss').layout.yaxis.type"
+    axis = "document.getElementById('panel0').layout.yaxis.type"
     assert page.evaluate(axis) == "log"
     page.locator("#log").uncheck()
     assert page.evaluate(axis) == "linear"
     page.locator("#train").uncheck()
-    assert not [name for name in lines(page, "loss") if name.endswith("train")]
+    assert not [name for name in lines(page, "panel0") if name.endswith("train")]
     page.locator("#seeds").check()
-    assert "step val, seed 2" in lines(page, "loss")
-    values = "document.getElementById('loss').data.find((t) => t.name === 'step val, seed 2').y"
+    assert "step val, seed 2" in lines(page, "panel0")
+    values = "document.getElementById('panel0').data.find((t) => t.name === 'step val, seed 2').y"
     before = page.evaluate(values)
     page.locator("#smoothing").fill("0.8")
     after = page.evaluate(values)

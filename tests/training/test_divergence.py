@@ -31,7 +31,7 @@ class PoisonedAt(StoppedAt):
                     with torch.no_grad():
                         next(module.parameters()).fill_(math.nan)
                 else:
-                    module.journal.train.add(torch.full((1, 10), math.inf), torch.zeros(1, dtype=torch.long))
+                    module.course.journal.train.add(torch.full((1, 10), math.inf), torch.zeros(1, dtype=torch.long))
             return original(module, batch, batch_idx)
 
         Classifier.training_step = step

@@ -106,7 +106,7 @@ def test_puts_the_weights_back():
     data = Digits()
     data.prepare(seed=1, device=torch.device("cpu"))
     schedule = Cosine()
-    module = Classifier(MLP(), lambda model: torch.optim.SGD(model.parameters(), lr=1.0), schedule)
+    module = Classifier(MLP(), schedule, lambda model: torch.optim.SGD(model.parameters(), lr=1.0))
     before = {key: value.clone() for key, value in module.state_dict().items()}
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=-1, max_steps=40, logger=False, callbacks=[Probe()], limit_val_batches=0,
@@ -117,7 +117,7 @@ def test_puts_the_weights_back():
     assert found.losses[-5:].mean() < found.losses[:5].mean()
     assert found.rates[0] == pytest.approx(1e-4)
     assert found.rates[-1] == pytest.approx(0.1)
-    assert module.schedule is schedule
+    assert module.course.schedule is schedule
     for key, value in module.state_dict().items():
         assert torch.equal(value, before[key])
 

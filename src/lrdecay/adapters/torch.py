@@ -19,7 +19,6 @@ from lrdecay.adapters.quantities import (
     stepwise,
 )
 from lrdecay.errors import BadValue, require
-from lrdecay.metrics import MONITORED
 from lrdecay.schedules import Horizon, Schedule
 
 
@@ -117,7 +116,7 @@ class TorchSchedule:
     Args:
         scheduler: optimizer to scheduler.
         interval: whether its ``step()`` is called at every ``step`` or ``epoch``.
-        monitor: the metric that ``step()`` is given, ``val/loss`` or ``val/acc``, for ``ReduceLROnPlateau``.
+        monitor: the metric that ``step()`` is given, such as ``val/loss``, for ``ReduceLROnPlateau``.
 
     Raises:
         BadValue: a value is out of its range.
@@ -129,8 +128,8 @@ class TorchSchedule:
 
     def __post_init__(self) -> None:
         require(self.interval in ("step", "epoch"), "interval", self.interval, "step or epoch")
-        allowed = "val/loss, val/acc or null"
-        require(self.monitor in (*MONITORED, None), "monitor", self.monitor, allowed)
+        named = self.monitor is None or isinstance(self.monitor, str)
+        require(named, "monitor", self.monitor, "the name of a metric, or null")
 
     def rates(self, rate: float, horizon: Horizon) -> np.ndarray:
         """The rate at each step of a run that begins with `rate`, found by stepping the scheduler without training.
@@ -180,7 +179,7 @@ class TorchSchedule:
             scheduler = self.scheduler(optimizer)
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             ready = self.monitor is not None and self.interval == "epoch"
-            allowed = "val/loss or val/acc, with interval=epoch, for ReduceLROnPlateau"
+            allowed = "a metric such as val/loss, with interval=epoch, for ReduceLROnPlateau"
             require(ready, "monitor", f"{self.monitor or 'null'} with interval={self.interval}", allowed)
         elif isinstance(scheduler, LRScheduler):
             require(self.monitor is None, "monitor", self.monitor, f"null with {type(scheduler).__name__}")

@@ -11,13 +11,13 @@ import pandas as pd
 
 from lrdecay.analysis.groups import Group, group_records, matching, settings_of, varied_keys
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
-from lrdecay.analysis.measures import MEASURES, Targets
+from lrdecay.analysis.measures import Measure, Targets, measures_of
 from lrdecay.analysis.notes import notes_on
 from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
 from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
-from lrdecay.metrics import MONITORED
+from lrdecay.metrics import Metrics, merged
 from lrdecay.records.record import Record
 from lrdecay.text import format_seconds, listed, plural
 
@@ -52,6 +52,16 @@ class Comparison:
     @cached_property
     def _rows(self) -> dict[tuple[str, str], dict[str, Any]]:
         return {(row["label"], row["measure"]): row for row in self.table.to_dict("records")}
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What the runs measure."""
+        return merged(g.metrics for g in self.groups)
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What the groups are compared by, by name."""
+        return measures_of(self.metrics)
 
     @property
     def tested(self) -> list[Group]:
@@ -154,14 +164,15 @@ def compare_groups(
         kept = group.label in of_others
         return baseline_items(group.label, measure) if kept else items_by_seed(group, measure)
 
+    measures = measures_of(merged(g.metrics for g in groups))
     rows = [
         {"data": data, "group": g.name, "label": g.label, **row}
         for g in groups
-        for row in _rows(g, baselines.get(g.label), targets[g.label], baseline_values, items_of)
+        for row in _rows(g, baselines.get(g.label), measures, targets[g.label], baseline_values, items_of)
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
-    table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
+    table["verdict"] = [_verdict(row, measures) for row in table.to_dict("records")]
     table = table.set_index(["label", "measure"], drop=False)
     said = [*notes, *found, *notes_on(groups, baselines)]
     comparison = Comparison(data, list(groups), baselines, targets, table, said)
@@ -195,21 +206,22 @@ def compare_records(
 
 
 def baseline_targets(baseline: Group | None) -> Targets:
-    """What the others are to reach: the baseline's mean final validation accuracy and loss."""
+    """What the others are to reach: the baseline's mean final metrics of validation."""
     if baseline is None or not baseline.completed:
         return {}
-    targets = {metric: estimate(baseline.final(metric)).mean for metric in MONITORED}
+    targets = {metric: estimate(baseline.final(metric)).mean for metric in baseline.metrics.monitored}
     return targets | {"epochs": len(baseline.epochs)}
 
 
 def _rows(
     group: Group,
     baseline: Group | None,
+    measures: Mapping[str, Measure],
     targets: Targets,
     baseline_values: Callable[[str, str], Mapping[int, float]],
     items_of: ItemsOf,
 ) -> Iterable[dict[str, Any]]:
-    for name, measure in MEASURES.items():
+    for name, measure in measures.items():
         values = group.by_seed(name, targets)
         there = [value for value in values.values() if math.isfinite(value)]
         found = estimate(there)
@@ -232,20 +244,20 @@ def _difference_columns(to: Difference) -> dict[str, Any]:
     return ends | {"pairs": to.n, "paired": to.paired, "covers": covers, "p": to.p}
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _verdict(row: Mapping[str, Any], measures: Mapping[str, Measure]) -> str:
     """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with."""
-    if not row["baseline"] or row["measure"] not in MEASURES:
+    if not row["baseline"] or row["measure"] not in measures:
         return ""
     if not math.isfinite(row["p Holm"]):
         return "not tested"
     if row["p Holm"] >= SIGNIFICANT:
         return "no difference shown"
-    return "better" if MEASURES[row["measure"]].gain(row["difference"]) > 0 else "worse"
+    return "better" if measures[row["measure"]].gain(row["difference"]) > 0 else "worse"
 
 
 def _open(comparison: Comparison, items_of: ItemsOf) -> list[str]:
-    """How many seeds would decide what is open of the accuracy, and what they would cost."""
-    measure = accuracy(comparison)
+    """How many seeds would decide what is open of the first metric, and what they would cost."""
+    measure = first_metric(comparison)
     undecided = [g for g in comparison.tested if comparison.row(g, measure)["verdict"] == "no difference shown"]
     alpha = SIGNIFICANT / max(len(comparison.tested), 1)
     words: list[str] = []
@@ -270,7 +282,8 @@ def _open(comparison: Comparison, items_of: ItemsOf) -> list[str]:
     ]
 
 
-def accuracy(comparison: Comparison) -> str:
-    """The accuracy by which the groups are judged first: of the test set, where it was measured."""
-    measured = any(comparison.row(g, "test/acc")["n"] for g in comparison.tested)
-    return "test/acc" if measured else "val/acc"
+def first_metric(comparison: Comparison) -> str:
+    """The metric by which the groups are judged first: the first of the test set, where it was measured."""
+    first = comparison.metrics.leading[0]
+    measured = any(comparison.row(g, first)["n"] for g in comparison.tested)
+    return first if measured else comparison.metrics.monitored[0]

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from lrdecay.analysis.inference import estimate
-from lrdecay.analysis.measures import MEASURES, Targets, number
+from lrdecay.analysis.measures import Targets, measures_of, number
 from lrdecay.errors import is_integer
+from lrdecay.metrics import Metrics
 from lrdecay.records.identity import SINCE_ADDED, determining, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
-LABELLED_CHOICES = ("schedule", "scale", "optimizer", "model", "trainer")
+LABELLED_CHOICES = ("schedule", "scale", "optimizer", "module", "model", "trainer")
 SYMBOLS = {"gamma": "γ"}
 
 
@@ -48,6 +49,11 @@ class Group:
         """The label with what was tuned: ``cosine (lr=0.003)``."""
         tuned = ", ".join(f"{_short(key)}={value}" for key, value in self.tuned.items() if value is not None)
         return f"{self.label} ({tuned})" if tuned else self.label
+
+    @property
+    def metrics(self) -> Metrics:
+        """What its runs measure."""
+        return self.runs[0].metrics
 
     @property
     def completed(self) -> list[Record]:
@@ -101,7 +107,8 @@ class Group:
         """The measure of the completed runs for each seed, the mean where a seed was run more than once."""
         values: dict[int, list[float]] = {}
         for run in self.completed:
-            values.setdefault(seed(run), []).append(MEASURES[measure].of(run, targets))
+            known = measures_of(run.metrics).get(measure)  # not in a run that has declared other metrics
+            values.setdefault(seed(run), []).append(known.of(run, targets) if known else math.nan)
         return {of: _mean(several) for of, several in values.items()}
 
 

@@ -8,7 +8,7 @@ from scipy.stats import permutation_test, spearmanr
 
 from lrdecay.analysis.claim import RANK_CORRELATION
 from lrdecay.analysis.groups import Group
-from lrdecay.analysis.measures import MEASURES
+from lrdecay.analysis.measures import measures_of
 from lrdecay.analysis.question import Question
 from lrdecay.analysis.traces import every_rate
 from lrdecay.errors import BadValue, ConfigError
@@ -60,7 +60,7 @@ def _over_groups(bounds: Sequence[float], by_seed: Sequence[Mapping[int, float]]
 
 def _values(g: Group, measure: str) -> dict[int, float]:
     """The measure for each seed, the higher the worse; infinite where the run diverged."""
-    worse = 1.0 if MEASURES[measure].better == "lower" else -1.0
+    worse = 1.0 if measures_of(g.metrics)[measure].better == "lower" else -1.0
     completed = {of: worse * value for of, value in g.by_seed(measure, {}).items()}
     diverged = {int(run.plan.config["seed"]): math.inf for run in g.diverged}
     return completed | diverged

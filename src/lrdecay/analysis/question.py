@@ -8,7 +8,7 @@ from typing import Literal
 from lrdecay.analysis.claim import RANK_CORRELATION, WORKING_VALUES, Expectation
 from lrdecay.analysis.groups import Group, seed
 from lrdecay.analysis.inference import Difference, difference
-from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.measures import MEASURES, Measure, measures_of
 from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
 from lrdecay.analysis.sampling import items_by_seed, sampling
 from lrdecay.analysis.working import BySeed
@@ -23,9 +23,14 @@ OF_GROUPS = {
 """Measures that no single run has."""
 
 
-def measure_of(name: str) -> Measure:
-    """Of a claim: one that each run has, or that groups have."""
-    return MEASURES.get(name) or OF_GROUPS[name]
+def measure_of(name: str, group: Group | None = None) -> Measure:
+    """Of a claim: one that each run has, or that groups have; without a group, of a gain that is written down."""
+    if name in OF_GROUPS:
+        return OF_GROUPS[name]
+    if group is not None:
+        return measures_of(group.metrics)[name]
+    # The metrics that somebody's module declares are numbers, and a gain has a direction of its own.
+    return MEASURES.get(name) or Measure(name, "higher", "number", name, lambda run, targets: math.nan)
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,10 @@ class Question:
             level: confidence of its interval.
             alpha: what 1 − level is and would be with more seeds.
         """
-        drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if self.measure in MEASURES else None
+        of_runs = self.measure not in OF_GROUPS
+        drawn = sampling(self.group, self.baseline, self.measure, items_by_seed) if of_runs else None
         gain = difference(self.values, self.others, level, drawn)
-        if measure_of(self.measure).better == "lower":
+        if measure_of(self.measure, self.group).better == "lower":
             gain = replace(gain, mean=-gain.mean, low=-gain.high, high=-gain.low)
         answer = self._by_divergence(alpha) or self._by_what_is_missing()
         answer = answer or self._by_sign(gain, alpha) or self._by_interval(gain, alpha)

@@ -9,14 +9,13 @@ import numpy as np
 
 from lrdecay.analysis.groups import Group, buckets, rename, seed, settings_of, value_of, varied_keys
 from lrdecay.errors import ConfigError
-from lrdecay.metrics import METRICS, MONITORED
 from lrdecay.text import brief, listed
 
 
 def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
     """Of the groups that differ in these keys only, the one that validates best.
 
-    Best is the mean over seeds of what the first run monitored, val/acc or val/loss, of the final weights. A group with
+    Best is the mean over seeds of what the first run monitored, such as val/acc, of the final weights. A group with
     a run that did not complete comes after those without.
 
     Returns:
@@ -90,9 +89,9 @@ def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str
 
 
 def monitored(groups: Sequence[Group]) -> str:
-    """The metric by which the first run was told to judge: val/acc or val/loss."""
-    metric = groups[0].runs[0].plan.config.get("metric")
-    return metric if metric in MONITORED else MONITORED[0]
+    """The metric by which the first run was told to judge: val/acc or val/loss of a classifier."""
+    metric, among = groups[0].runs[0].plan.config.get("metric"), groups[0].metrics.monitored
+    return str(metric) if metric in among else among[0]
 
 
 def best_groups(groups: Sequence[Group], count: int) -> tuple[list[Group], str]:
@@ -108,4 +107,4 @@ def validates(group: Group, metric: str) -> tuple[bool, float]:
     values, whole = group.final(metric), len(group.completed) == len(group.runs)
     if not values.size or not np.isfinite(values).all():
         return whole, -math.inf
-    return whole, float(values.mean() if METRICS[metric].better == "higher" else -values.mean())
+    return whole, float(values.mean() if group.metrics[metric].better == "higher" else -values.mean())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lrdecay.commands import as_called, by_command
+from lrdecay.errors import ConfigError
 
 
 def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
@@ -18,6 +19,12 @@ def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def add_overrides(parser: argparse.ArgumentParser, what: str) -> None:
+    """Lets a command take overrides, and configuration of one's own, as training does; `what` is their help."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=what)
+    parser.add_argument("--config-dir", type=Path, help="a folder with configuration of your own, as for training")
+
+
 def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Sequence[str] = ()) -> argparse.Namespace:
     """What the command line says; where a shell asks how it may go on, that is answered, and the process ends.
 
@@ -27,7 +34,12 @@ def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Seq
     """
     if "_ARGCOMPLETE" in os.environ:
         complete(parser, conf, others)
-    return parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args()
+    if (folder := getattr(arguments, "config_dir", None)) is not None:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir={folder}: must be a folder")
+        arguments.overrides.insert(0, f"hydra.searchpath=[file://{folder.absolute()}]")
+    return arguments
 
 
 def complete(parser: argparse.ArgumentParser, conf: Path | None = None, others: Sequence[str] = ()) -> None:

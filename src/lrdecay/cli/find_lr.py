@@ -11,7 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
-from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.arguments import add_overrides, parse, parser_of
 from lrdecay.config.build import build
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
@@ -39,7 +39,7 @@ def refuse_own(overrides: list[str]) -> None:
 
 def main(conf: Path) -> None:
     parser = parser_of("find-lr", __doc__)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for training: data, model, optimizer, …")
+    add_overrides(parser, "as for training: data, model, optimizer, …")
     parser.add_argument("--low", type=float, default=1e-6, help="the rate of the first step [%(default)g]")
     parser.add_argument("--high", type=float, help="the rate of the last step [10, linear: 0.1]")
     parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
@@ -58,6 +58,7 @@ def main(conf: Path) -> None:
         from lrdecay.files import write_atomically
         from lrdecay.reports.rates import range_test_figure
         from lrdecay.runs.assembly import data_set_name, make_module
+        from lrdecay.training.module import Classifier
         from lrdecay.training.process import prepare_process
         from lrdecay.training.range_test import Probe, range_test, require_range
         from lrdecay.training.warnings import without_expected_warnings
@@ -71,7 +72,8 @@ def main(conf: Path) -> None:
         module = make_module(parts, trainer.strategy.root_device)
         found = range_test(module, trainer, parts.data, arguments.low, high, arguments.mode)
     speak = sys.stderr if arguments.apply else sys.stdout
-    model, optimizer = (type(thing).__name__ for thing in (module.model, trainer.optimizers[0]))
+    network = module.model if isinstance(module, Classifier) else module
+    model, optimizer = (type(thing).__name__ for thing in (network, trainer.optimizers[0]))
     title = f"{data_set_name(parts.data)}: {model}, {optimizer}"
     write_atomically(figure_path(arguments.output), range_test_figure(found, title))
     print(f"{title}: {found.verdict}", file=speak)

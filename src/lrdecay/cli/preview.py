@@ -8,7 +8,7 @@ lrdecay preview --all
 
 from pathlib import Path
 
-from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.arguments import add_overrides, parse, parser_of
 from lrdecay.config.compose import compose_all
 from lrdecay.config.preview import bounded_curve, rate_curve
 from lrdecay.data.catalogue import data_set
@@ -22,7 +22,7 @@ FOLLOW_A_METRIC = ("plateau", "greedy")
 
 def main(conf: Path) -> None:
     parser = parser_of("preview", __doc__)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="as for training; a,b,c draws each")
+    add_overrides(parser, "as for training; a,b,c draws each")
     parser.add_argument("--all", action="store_true", help="a sheet of every schedule in the catalogue")
     parser.add_argument("--bound", action="store_true", help="compare them by the bound of arXiv 2501.18965")
     parser.add_argument("--output", type=Path, default=Path("outputs/preview.png"), help="the figure [%(default)s]")

@@ -4,7 +4,7 @@ So a preview needs no torch, and a mistake in the schedule is found before the d
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,9 +13,10 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.config.rules import SCHEDULABLE, check
+from lrdecay.config.rules import SCHEDULABLE, check, is_own_module
 from lrdecay.data.catalogue import FITTED
 from lrdecay.errors import BadValue, ConfigError, within
+from lrdecay.metrics import METRICS, Metrics, metrics_of
 from lrdecay.records.renames import renamed
 from lrdecay.schedules import Scale, Schedule
 
@@ -48,6 +49,11 @@ class Parts:
         self.config = config
 
     @cached_property
+    def metrics(self) -> Metrics:
+        """What the run measures."""
+        return metrics_of(self.config)
+
+    @cached_property
     def schedule(self) -> "Schedule | TorchSchedule":
         """The schedule, or a scheduler of torch's in its place."""
         schedule = instantiate(self.config.schedule, "schedule")
@@ -55,7 +61,9 @@ class Parts:
             return schedule
         from lrdecay.adapters.torch import TorchSchedule  # torch: not for any other
 
-        return _of_kind(TorchSchedule, schedule, "schedule")
+        found = _of_kind(TorchSchedule, schedule, "schedule")
+        require_metric("schedule.monitor", found.monitor, self.metrics.monitored)
+        return found
 
     @cached_property
     def scheduled(self) -> dict[str, Schedule]:
@@ -68,7 +76,13 @@ class Parts:
     def scale(self) -> Scale | None:
         """The scale on top of it; ``None`` for none."""
         node = self.config.get("scale")
-        return _of_kind(Scale, instantiate(node, "scale"), "scale") if node else None  # type: ignore[type-abstract]
+        if not node:
+            return None
+        declared = None if self.metrics is METRICS else self.metrics.get(str(node.get("metric")))
+        own = {"better": declared.better} if declared and node.get("better") is None else {}
+        scale: Scale = _of_kind(Scale, instantiate(node, "scale", **own), "scale")  # type: ignore[type-abstract]
+        require_metric("scale.metric", scale.metric, self.metrics.followed, "")
+        return scale
 
     @cached_property
     def data(self) -> "pl.LightningDataModule":
@@ -78,9 +92,14 @@ class Parts:
         return _of_kind(pl.LightningDataModule, instantiate(self.config.data, "data"), "data")
 
     @cached_property
-    def make_optimizer(self) -> "MakeOptimizer":
-        """Model to optimizer; partial, because Hydra would turn the parameters into a configuration."""
+    def make_optimizer(self) -> "MakeOptimizer | None":
+        """Model to optimizer, or ``None`` where somebody's module has its own.
+
+        Partial, because Hydra would turn the parameters into a configuration.
+        """
         node = self.config.optimizer
+        if node._target_ is None:
+            return None
         plain: Any = OmegaConf.to_container(node, resolve=True)
         rules = plain.get("groups")
         own = OmegaConf.masked_copy(node, [str(key) for key in node if key != "groups"])
@@ -127,6 +146,17 @@ class Parts:
         kept = OmegaConf.masked_copy(node, [str(key) for key in node if key not in fitted])
         known = {name: size for name, size in fitted.items() if size is not None}
         return _of_kind(torch.nn.Module, instantiate(kept, "model", **known), "model")
+
+    def module(self) -> "pl.LightningModule | None":
+        """Somebody's own module, with our network where its configuration says ``model: ${model}``; else ``None``."""
+        import pytorch_lightning as pl
+
+        if not is_own_module(self.config):
+            return None
+        node = self.config.module
+        ours = "model" in node and node.model is not None and node.model == self.config.model
+        module = instantiate(node, "module", **({"model": self.model()} if ours else {}))
+        return _of_kind(pl.LightningModule, module, "module")
 
     def trainer(self, **arguments: Any) -> "pl.Trainer":
         """Lightning's trainer, with arguments that are the run's own."""
@@ -177,6 +207,12 @@ def instantiate(node: DictConfig, group: str, **arguments: Any) -> Any:
             key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
             raise ConfigError(f"{key[1] if key else group}.{cause}") from error
         raise ConfigError(f"{group}: {one_line(cause or error)}") from error
+
+
+def require_metric(key: str, name: str | None, among: Sequence[str], otherwise: str = ", or null") -> None:
+    """Raises `ConfigError` for a metric that is not measured, and so could not be followed."""
+    if name is not None and name not in among:
+        raise ConfigError(f"{key}={name}: must be one of {', '.join(among)}{otherwise}")
 
 
 def _of_kind(kind: type[T], thing: Any, group: str) -> T:

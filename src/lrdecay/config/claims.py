@@ -9,11 +9,12 @@ import msgspec
 from omegaconf import OmegaConf
 
 from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
-from lrdecay.analysis.measures import MEASURES
+from lrdecay.analysis.measures import measures_of
 from lrdecay.config.compose import compose_all, compose_jobs
 from lrdecay.config.overrides import names
 from lrdecay.data.catalogue import data_set
 from lrdecay.errors import ConfigError
+from lrdecay.metrics import metrics_of
 from lrdecay.records.record import Plan, Record
 from lrdecay.records.validation import mismatch
 
@@ -48,7 +49,8 @@ def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
         statement = msgspec.convert(values, Statement)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}{_readable(error)}") from error
-    _check(statement, where)
+    known = list(measures_of(metrics_of(config)))
+    _check(statement, where, known)
     folder = Path(config.output_dir, "sweeps")
     return Claim(
         **msgspec.structs.asdict(statement),
@@ -77,8 +79,8 @@ def _readable(error: msgspec.ValidationError) -> str:
     return f"{text}: must be one of {', '.join(get_args(Expectation))}" if ".expect: invalid enum" in text else text
 
 
-def _check(statement: Statement, where: str) -> None:
-    measures = [WORKING_VALUES] if statement.range_over else list(MEASURES)
+def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
+    measures = [WORKING_VALUES] if statement.range_over else known
     for part in statement.parts:
         if not (part.groups and part.measures):
             raise ConfigError(f"{where}.parts: must name groups and measures")
@@ -90,8 +92,8 @@ def _check(statement: Statement, where: str) -> None:
     kinds = [bool(statement.parts), bool(statement.crossing), bool(statement.bound_orders)]
     if (statement.baseline is None) == bool(statement.parts) or sum(kinds) != 1:
         raise ConfigError(f"{where}: must have parts and their baseline, or crossing, or bound_orders")
-    if statement.bound_orders and statement.bound_orders not in MEASURES:
-        raise ConfigError(f"{where}.bound_orders={statement.bound_orders}: must be one of {', '.join(MEASURES)}")
+    if statement.bound_orders and statement.bound_orders not in known:
+        raise ConfigError(f"{where}.bound_orders={statement.bound_orders}: must be one of {', '.join(known)}")
     if statement.tuned_by and not (statement.tuned_over and statement.looks):
         raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must come with tuned_over and looks")
     if statement.looks and statement.tuned_over and not statement.tuned_by:

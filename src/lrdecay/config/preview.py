@@ -101,7 +101,7 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
     """
     parts = build(config)
     if "lr" not in config.optimizer:
-        raise ConfigError("optimizer.lr: must be given, to draw the rates")
+        raise ConfigError("optimizer.lr: must be given, to draw the rates; with optimizer=own as +optimizer.lr=0.1")
     schedule, _ = parts.schedule, parts.scale
     run = horizon(config, steps_per_epoch)
     run = replace(run, total_steps=run.total_steps * times)

@@ -12,12 +12,13 @@ from lrdecay import machine
 from lrdecay.commands import as_called
 from lrdecay.config import hydra_internals
 from lrdecay.errors import require, within
-from lrdecay.metrics import METRICS
+from lrdecay.metrics import metrics_of
 
 
-def better(metric: str) -> str:
+def better(metric: str, *, _root_: DictConfig) -> str:
     """Which values of a metric are better: ``min`` or ``max``."""
-    return "max" if metric in METRICS and METRICS[metric].better == "higher" else "min"
+    metrics = metrics_of(_root_)
+    return "max" if metric in metrics and metrics[metric].better == "higher" else "min"
 
 
 REQUIRED_VARIABLE = object()

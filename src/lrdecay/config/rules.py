@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lrdecay.config.overrides import FOLDER_NAME, is_folder_name
 from lrdecay.data.catalogue import KNOWN, TORCHVISION, data_set, is_own
 from lrdecay.errors import ConfigError, is_integer, is_number
-from lrdecay.metrics import MONITORED
+from lrdecay.metrics import METRICS, metrics_of
 from lrdecay.text import shortened
 
 RESUME_MODES = (None, "extend", "weights")
@@ -62,6 +62,25 @@ def check(config: DictConfig) -> None:
     if config.get("resume_mode") is not None and config.resume is None:
         raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
     _check_split(config)
+    _check_module(config)
+
+
+def is_own_module(config: DictConfig) -> bool:
+    """Whether somebody's own LightningModule is trained, and not our classifier."""
+    return (config.get("module") or {}).get("_target_") is not None
+
+
+def _check_module(config: DictConfig) -> None:
+    """Checks what a configuration says of the module, and of what it measures."""
+    own, metrics = is_own_module(config), metrics_of(config)
+    if config.metric not in metrics.monitored:
+        raise ConfigError(f"metric={shortened(config.metric)}: must be one of {', '.join(metrics.monitored)}")
+    if metrics is not METRICS and not own:
+        raise ConfigError("metrics: must be null without module=, for those of a classifier are known")
+    if config.optimizer.get("_target_") is None and not own:
+        raise ConfigError("optimizer=own: must come with module=, which has one")
+    if own and config.get("label_smoothing"):
+        raise ConfigError(f"label_smoothing={config.label_smoothing}: must be 0 with module=, whose loss is its own")
 
 
 def _check_split(config: DictConfig) -> None:
@@ -190,7 +209,6 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("optimizer.groups", _or_null(_is_of_groups), "a list of {match: …, lr: …, weight_decay: …}, or null"),
     ("seed", lambda value: is_integer(value) and 0 <= value < 2**32, "an integer, at least 0 and below 2³²"),
     ("name", lambda value: value is None or is_folder_name(value), FOLDER_NAME),
-    ("metric", lambda value: value in MONITORED, f"one of {', '.join(MONITORED)}"),
     ("label_smoothing", lambda value: is_number(value) and 0 <= value < 1, "a number in [0, 1)"),
     ("on_divergence", lambda value: value in ("stop", "continue"), "stop or continue"),
     ("fixed_split", *_one_of(None, *(known.name for known in (*KNOWN.values(), *TORCHVISION.values())))),

@@ -21,6 +21,7 @@ WITHOUT_EFFECT = (
     "fixed_split",
     "logger",
     "metric",
+    "metrics",
     "callbacks.checkpoints",
     "callbacks.gradient_norm",
     "callbacks.progress",
@@ -62,7 +63,7 @@ ENDS = ("trainer.max_epochs", "trainer.max_steps")
 # Keys that came later, with the values that mean what runs without the key did.
 SINCE_ADDED = {
     "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0,
-    "label_smoothing": 0.0,
+    "label_smoothing": 0.0, "module._target_": None,
 }  # fmt: skip
 
 
@@ -95,6 +96,7 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     target = data.get("_target_") if isinstance(data, Mapping) else None
     sizes = model_sizes(target)
     flat = flatten(config)
+    own = flat.get("module._target_") is not None  # which has the model among its arguments, if it has one at all
     if flat.get("duration") is not None:  # in place of what the trainer says
         flat = {key: value for key, value in flat.items() if key not in ENDS}
         flat["duration"] = _written(flat["duration"])
@@ -107,6 +109,7 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
         and not _is_of_points(key, flat)
         and not _is_default(key, value)
         and not _is_of_the_data(key, value, sizes)
+        and not (own and key.startswith("model."))
     }
 
 

@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
+from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
+from lrdecay.metrics import Metrics, metrics_of
 from lrdecay.records.identity import result_hash
 from lrdecay.records.provenance import provenance
 from lrdecay.records.upgrades import upgraded
@@ -160,6 +162,11 @@ class Record(msgspec.Struct):
         return status == "completed" or (status == "diverged" and self.plan.code == provenance()["code"])
 
     @property
+    def metrics(self) -> Metrics:
+        """What it measures, as its configuration says."""
+        return metrics_of(self.plan.config)
+
+    @property
     def result_hash(self) -> str:
         """Equal for runs that repeat each other."""
         return result_hash(self.plan.config, self.plan.data, self.progress.resumed)
@@ -220,9 +227,13 @@ def read(path: Path) -> Record:
             name: msgspec.convert({key: values[key] for key in kind.__struct_fields__}, kind)
             for name, kind in PARTS.items()
         }
+        record = Record(path.parent, **parts)
+        assert record.metrics, "of every record"
     except msgspec.ValidationError as error:
         raise RecordError(f"{path}: not a complete record: {mismatch(error)[1:]}") from error
-    return Record(path.parent, **parts)
+    except ConfigError as error:
+        raise RecordError(f"{path}: not a complete record: {error}") from error
+    return record
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

@@ -44,13 +44,18 @@ def relative(path: Path) -> str:
     return os.path.relpath(path, started) if path.is_relative_to(started) else str(path)
 
 
+MOST = 4
+"""Metrics that the end of a run tells."""
+
+
 def result(record: Record) -> str:
     """The result of a completed run."""
-    final, target = record.outcome.final, str(record.plan.config.get("data", {}).get("_target_"))
-    keys = ("test/loss", "val/loss", "val/acc") if target in TEXTS else ("test/acc", "val/acc", "val/loss")
-    told = " · ".join(f"{key} {METRICS[key].text(final.get(key))}" for key in keys)
-    loss = final.get("test/loss")
-    return f"{told} · {loss / math.log(2):.3f} bits per character" if target in TEXTS and loss is not None else told
+    final, metrics = record.outcome.final, record.metrics
+    text = metrics is METRICS and str(record.plan.config.get("data", {}).get("_target_")) in TEXTS
+    keys = ("test/loss", "val/loss", "val/acc") if text else (*metrics.of_split("test")[:1], *metrics.monitored)[:MOST]
+    told = " · ".join(f"{key} {metrics[key].text(final.get(key))}" for key in keys)
+    loss = final.get("test/loss") if text else None
+    return told if loss is None else f"{told} · {loss / math.log(2):.3f} bits per character"
 
 
 def ended(record: Record) -> str:
@@ -98,10 +103,16 @@ def summary(config: "DictConfig", record: Record, trainer: "pl.Trainer") -> str:
     hint = f"\n{_faster_in_bf16()}" if _gains_from_bf16(plan, str(trainer.precision)) else ""
     return (
         f"[bold]{escape(schedule)}[/] · {escape(str(plan.choices.get('optimizer')))}{rate} · "
-        f"{escape(str(plan.choices.get('model')))}, {plan.parameters:,} parameters\n"
+        f"{escape(_network(plan))}, {plan.parameters:,} parameters\n"
         f"{plan.data}{split}{batch}, {length}\n"
         f"{plan.device}{processes}, {trainer.precision}, {plural(plan.threads, 'thread')}, seed {config.seed}{hint}"
     )
+
+
+def _network(plan: Plan) -> str:
+    """What is trained: the choice of a model, or somebody's module."""
+    target = (plan.config.get("module") or {}).get("_target_")
+    return str(plan.choices.get("model")) if target is None else str(target).rpartition(".")[2]
 
 
 def _faster_in_bf16() -> str:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
+from lrdecay.metrics import Panel, merged
 
 if TYPE_CHECKING:
     from lrdecay.analysis.question import Finding
@@ -45,7 +46,7 @@ EMBEDDED: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.has
 
 
 def comparison_figure(groups: Sequence[Group], title: str, form: str = "png", columns: int | None = None) -> bytes:
-    """The article's figure: loss beside accuracy, and the learning rates.
+    """The article's figure: loss beside accuracy, or what else was measured, and the learning rates.
 
     Train is dashed, validation solid; a group has one colour and marker, and the 95% interval over its runs as a
     band around the validation curve.
@@ -67,9 +68,10 @@ def comparison_figure(groups: Sequence[Group], title: str, form: str = "png", co
 def _comparison(groups: Sequence[Group], size: Size) -> Figure:
     longest = 8 + max(len(group.name) for group in groups)
     columns = max(1, min(len(groups), 4, int(115 * size.width / size.font) // longest))
-    legend_rows, rows = -(-len(groups) // columns), 3 // size.across
+    legend_rows, shown = -(-len(groups) // columns), merged(g.metrics for g in groups).panels
+    rows, across = (1, len(shown) + 1) if size.across > 1 else (len(shown) + 1, 1)
     figure = Figure(figsize=(size.width, rows * size.height + 0.025 * size.font * legend_rows), layout="constrained")
-    loss, accuracy, rates = figure.subplots(rows, size.across).flat
+    *panels, rates = figure.subplots(rows, across).flat
     handles = []
     for group, colour, marker in zip(groups, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
         style: dict[str, Any] = {"color": colour, "linewidth": 1.4}
@@ -79,23 +81,26 @@ def _comparison(groups: Sequence[Group], size: Size) -> Figure:
             "markevery": max(len(group.epochs) // 8, 1),
             "label": plain(group.name),
         }
-        for axes, metric in ((loss, "loss"), (accuracy, "acc")):
-            _draw(axes, group, f"train/{metric}", style | {"linestyle": "--", "linewidth": 1})
-            _draw(axes, group, f"val/{metric}", style | marked, band=True)
+        for axes, panel in zip(panels, shown, strict=True):
+            if panel.train:
+                _draw(axes, group, panel.train, style | {"linestyle": "--", "linewidth": 1})
+            if panel.val:
+                _draw(axes, group, panel.val, style | marked, band=True)
         _draw_rates(rates, group, style)
         handles.append(Line2D([], [], **style | marked))
-    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in loss.get_lines()]
-    loss.set(title="loss", yscale="log" if any((values > 0).any() for values in drawn) else "linear")
-    accuracy.set(title="accuracy", ylim=accuracy_limits(groups))
+    for axes, panel in zip(panels, shown, strict=True):
+        drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
+        positive = panel.better == "lower" and any((values > 0).any() for values in drawn)
+        axes.set(title=plain(panel.title), yscale="log" if positive else "linear", ylim=limits(groups, panel))
     rates.set(title="learning rate", ylim=(0, None))
-    for axes in (loss, accuracy, rates):
+    for axes in (*panels, rates):
         axes.set_xlabel("epoch")
         tidy(axes)
     kinds = [
         Line2D([], [], color="grey", linestyle="--", label="train"),
         Line2D([], [], color="grey", linestyle="-", label="validation"),
     ]
-    loss.legend(handles=kinds, frameon=False)
+    panels[0].legend(handles=kinds, frameon=False)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
@@ -115,13 +120,16 @@ def _draw_rates(axes: Axes, group: Group, style: dict[str, Any]) -> None:
         axes.step(steps / (run.plan.steps_per_epoch or 1), rates, where="post", **style)
 
 
-def accuracy_limits(groups: Sequence[Group]) -> tuple[float, float]:
-    """From below the worst final accuracy to just above the best: the differences are near the top.
+def limits(groups: Sequence[Group], panel: Panel) -> tuple[float, float] | None:
+    """Of accuracies from below the worst final one to just above the best: the differences are near the top.
 
     A slow first epoch and a wide interval of few seeds may go out of the picture.
     """
-    finals = np.concatenate([group.final("val/acc") for group in groups])
-    best = [np.nanmax(group.curve(f"{part}/acc"), initial=0.0) for group in groups for part in ("train", "val")]
+    if panel.unit != "accuracy" or not panel.val:
+        return None
+    finals = np.concatenate([group.final(panel.val) for group in groups])
+    names = [name for name in (panel.train, panel.val) if name]
+    best = [np.nanmax(group.curve(name), initial=0.0) for group in groups for name in names]
     finals = finals[np.isfinite(finals)]
     if not finals.size:
         return 0.0, 1.0

@@ -6,7 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.resources import files
 from string import Template
@@ -18,19 +18,14 @@ from plotly.offline import get_plotlyjs
 from lrdecay.analysis.comparison import Comparison
 from lrdecay.analysis.groups import Group, seed
 from lrdecay.analysis.inference import interval
-from lrdecay.analysis.measures import MEASURES, measures
+from lrdecay.analysis.measures import measures, shown
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.commands import as_called
+from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
-from lrdecay.reports.figures import COLOURS, accuracy_limits
+from lrdecay.reports.figures import COLOURS, limits
 
-SHOWN = (
-    "test/acc", "val/acc", "val/loss", "epochs to val/acc", "mean val/loss", "val/loss rise", "val/loss variation",
-    "train/loss std",
-)  # fmt: skip
-"""Measures that the table shows at first."""
 MOST_GROUPS, MOST_RUNS = 500, 2_000
-CURVES = ("train/loss", "train/acc", "val/loss", "val/acc")
 MOST_POINTS, FEWEST_POINTS, ALL_POINTS = 200, 40, 20_000
 """Of a curve, and of a curve of all runs together."""
 DARK = (
@@ -108,15 +103,16 @@ def _data(comparison: Comparison) -> dict[str, Any]:
     return {
         "measures": {
             name: {"aspect": m.aspect, "better": m.better, "unit": m.unit, "meaning": m.meaning}
-            for name, m in MEASURES.items()
+            for name, m in comparison.measures.items()
         },
-        "shown": SHOWN,
+        "shown": shown(comparison.metrics),
+        "leading": comparison.metrics.leading[:3],
+        "panels": [{**asdict(panel), "limits": limits(groups, panel)} for panel in comparison.metrics.panels],
         "colours": {"light": COLOURS, "dark": DARK},
-        "accuracies": accuracy_limits(groups),
         "keys": list(dict.fromkeys(key for g in groups for key in g.differs)),
         "groups": [_group(comparison, g, most) for g in groups],
         "runs": [
-            _run(run, index, comparison.targets[g.label], most) for index, g in enumerate(groups) for run in g.runs
+            _run(run, index, comparison, g, most) for index, g in enumerate(groups) for run in g.runs
         ],
     }  # fmt: skip
 
@@ -124,7 +120,7 @@ def _data(comparison: Comparison) -> dict[str, Any]:
 def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
     rows = {
         name: {key: value for key, value in comparison.row(group, name).items() if key not in NAMES}
-        for name in MEASURES
+        for name in comparison.measures
     }
     rate = comparison.row(group, "diverged")
     baseline = comparison.baselines.get(group.label, group)
@@ -138,7 +134,7 @@ def _group(comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
         "keys": {key: str(value) for key, value in group.differs.items()},
         "measures": rows,
         "x": group.epochs[points],
-        "curves": {metric: _curve(group, metric, points) for metric in CURVES},
+        "curves": {metric: _curve(group, metric, points) for metric in _drawn(comparison.metrics)},
         "rate": _rate(group),
     }
 
@@ -168,10 +164,15 @@ def _rate(group: Group) -> dict[str, Any]:
     return {"x": [], "y": []}
 
 
-def _run(run: Record, group: int, targets: Mapping[str, float], most: int) -> dict[str, Any]:
+def _drawn(metrics: Metrics) -> list[str]:
+    """The metrics whose curves are drawn."""
+    return [name for panel in metrics.panels for name in (panel.train, panel.val) if name]
+
+
+def _run(run: Record, index: int, comparison: Comparison, group: Group, most: int) -> dict[str, Any]:
     points = _points(len(run.progress.epochs), most)
     return {
-        "group": group,
+        "group": index,
         "name": run.directory.name,
         "seed": seed(run),
         "status": "cut short" if run.cut_short else run.outcome.status,
@@ -182,7 +183,10 @@ def _run(run: Record, group: int, targets: Mapping[str, float], most: int) -> di
         "commit": run.plan.commit
         and run.plan.commit + (" and changes that were not committed" if run.plan.dirty else ""),
         "seconds": run.progress.seconds,
-        "measures": measures(run, targets),
+        "measures": measures(run, comparison.targets[group.label]),
         "x": points + 1,
-        "curves": {metric: [run.progress.epochs[point].get(metric) for point in points] for metric in CURVES},
+        "curves": {
+            metric: [run.progress.epochs[point].get(metric) for point in points]
+            for metric in _drawn(comparison.metrics)
+        },
     }

@@ -10,10 +10,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lrdecay.analysis.comparison import NEW_SEEDS, Comparison, accuracy, compare_records
+from lrdecay.analysis.comparison import NEW_SEEDS, Comparison, compare_records, first_metric
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
-from lrdecay.analysis.measures import MEASURES, Measure
+from lrdecay.analysis.measures import Measure, judged
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
@@ -27,10 +27,8 @@ from lrdecay.text import listed
 MOST_DRAWN = 16
 MOST_PRINTED = 100
 FORMATS = ("png", "pdf", "svg")
-PRINTED = ("test/acc", "val/loss", "val/acc")
-"""Of the final weights; a narrow terminal has room for the first two."""
-JUDGED = ("test/acc", "val/loss", "epochs to val/acc", "val/loss rise", "val/loss variation", "train/loss std")
-"""Measures whose verdicts are said; the table has all."""
+PRINTED = 3
+"""Metrics of the final weights; a narrow terminal has room for one fewer."""
 MOST = 6
 """Groups that a line names."""
 VERDICTS = ("better", "worse", "no difference shown", "not tested")
@@ -67,7 +65,7 @@ def report(
     console = wide()
     for comparison in comparisons:
         console.print(Text(f"\n{headline(comparison)}", style="bold"), soft_wrap=True)
-        console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED[:2]))
+        console.print(table(comparison, PRINTED if console.width >= 100 else PRINTED - 1))
         for line in _lines(comparison):
             console.print(Text(line), soft_wrap=True)
     if not comparisons:
@@ -104,8 +102,9 @@ def _drawn(comparison: Comparison) -> tuple[list[Group], str]:
     return drawn, f"{comparison.title}, of which the {MOST_DRAWN} that validate best by {metric}"
 
 
-def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
+def table(comparison: Comparison, most: int = PRINTED) -> Table:
     """Groups with their runs, final metrics with 95% intervals, best epoch and seconds per epoch."""
+    metrics = comparison.metrics.leading[:most]
     grid = Table(title=Text(comparison.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     grid.add_column("group", overflow="fold")
     grid.add_column("runs", justify="right")
@@ -125,10 +124,11 @@ def table(comparison: Comparison, metrics: Sequence[str] = PRINTED) -> Table:
 
 
 def headline(comparison: Comparison) -> str:
-    """The answer in one sentence: which groups end with the better accuracy, and which with the better loss."""
+    """The answer in one sentence: which groups end with the better accuracy, or first metric, and the better loss."""
     if not comparison.tested:
         return "Nothing to compare: there is one group" if len(comparison.groups) == 1 else "Nothing to compare with"
-    clauses = [_clause(comparison, name) for name in (accuracy(comparison), "val/loss")]
+    names = dict.fromkeys([first_metric(comparison), *comparison.metrics.losses[:1]])
+    clauses = [_clause(comparison, name) for name in names]
     return f"Against {_against(comparison)}: {'; '.join(clauses)}"
 
 
@@ -138,7 +138,7 @@ def _clause(comparison: Comparison, name: str) -> str:
         words.setdefault(comparison.row(g, name)["verdict"], []).append(g.name)
     parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if word in words]
     otherwise = "no difference shown" if "no difference shown" in words else "nothing tested, which takes two seeds,"
-    return f"{' and '.join(parts) or otherwise} in {MEASURES[name].aspect}"
+    return f"{' and '.join(parts) or otherwise} in {comparison.measures[name].aspect}"
 
 
 def intro(comparison: Comparison) -> str:
@@ -154,7 +154,7 @@ def intro(comparison: Comparison) -> str:
 
 def _covered(comparison: Comparison) -> str:
     """What the intervals hold for."""
-    covers = {name: comparison.row(g, name)["covers"] for g in comparison.tested for name in JUDGED}
+    covers = {name: comparison.row(g, name)["covers"] for g in comparison.tested for name in judged(comparison.metrics)}
     found = set(covers.values()) - {""}
     if len(found) < 2:
         return f" for {found.pop()}" if found else ""
@@ -180,9 +180,9 @@ def _are(names: Sequence[str]) -> str:
 def verdicts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What can be said of the groups against their baselines: for each measure and word, the groups with numbers."""
     said: dict[str, dict[str, str]] = {}
-    for name in JUDGED if comparison.tested else ():
+    for name in judged(comparison.metrics) if comparison.tested else ():
         by_word: dict[str, list[str]] = {}
-        measure = MEASURES[name]
+        measure = comparison.measures[name]
         rows = [(g, comparison.row(g, name)) for g in comparison.tested]
         for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
             by_word.setdefault(row["verdict"], []).append(f"{g.name}{_numbers(measure, row)}")
@@ -204,7 +204,7 @@ def _lines(comparison: Comparison) -> list[str]:
     lines = [intro(comparison) + ":"] if comparison.tested else []
     for name, words in verdicts(comparison).items():
         text = "; ".join(f"{word}: {groups}" for word, groups in words.items())
-        lines.append(f"  {name} ({MEASURES[name].aspect}): {text}")
+        lines.append(f"  {name} ({comparison.measures[name].aspect}): {text}")
     return lines + [f"note: {note}" for note in comparison.notes]
 
 
@@ -215,7 +215,7 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def _cell(comparison: Comparison, group: Group, metric: str) -> str:
-    row, measure = comparison.row(group, metric), MEASURES[metric]
+    row, measure = comparison.row(group, metric), comparison.measures[metric]
     text = measure.text(row["mean"])
     return text if row["n"] < 2 else f"{text} ± {measure.difference((row['high'] - row['low']) / 2, '')}"
 

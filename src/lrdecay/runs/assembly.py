@@ -8,18 +8,21 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
-from lrdecay.config.build import Parts
+from lrdecay.config.build import Parts, require_metric
 from lrdecay.config.messages import one_line
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, within
 from lrdecay.records.identity import flatten
 from lrdecay.records.record import Plan
 from lrdecay.schedules import Length
+from lrdecay.training import internals
 from lrdecay.training.callbacks import Hyperparameters
 from lrdecay.training.checkpoints import AtomicCheckpointIO, Checkpoints, read_checkpoint
 from lrdecay.training.conflicts import refuse_conflicts
+from lrdecay.training.course import Course
 from lrdecay.training.dense import compute_dense_layers
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import Classifier, ScheduledModule
+from lrdecay.training.own import LoggedJournal, adopt
 from lrdecay.training.profilers import NoProfiler
 
 
@@ -28,7 +31,7 @@ def data_set_name(data: pl.LightningDataModule) -> str:
     return getattr(data, "name", None) or type(data).__name__
 
 
-def make_module(parts: Parts, device: torch.device, length: Length | None = None) -> Classifier:
+def make_module(parts: Parts, device: torch.device, length: Length | None = None) -> ScheduledModule:
     """Loads the data onto the device, and builds the module that is trained on them, for a run of that length.
 
     Raises:
@@ -40,22 +43,19 @@ def make_module(parts: Parts, device: torch.device, length: Length | None = None
     if isinstance(data, TensorData):
         with within("data"):
             data.prepare(config.seed, device)
+    internals.keep_hyperparameters_from_loggers(data)
     pl.seed_everything(config.seed, verbose=False)
-    model = parts.model()
-    if isinstance(data, TensorData):
-        _check_model(model, data)
-    compute_dense_layers(model, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
-    return Classifier(
-        model,
-        parts.make_optimizer,
-        schedule,
-        scale,
-        config.on_divergence,
-        _monitor(parts),
-        length,
-        scheduled,
-        config.get("label_smoothing", 0.0),
-    )
+    course = (schedule, parts.make_optimizer, scale, length, scheduled)
+    if (own := parts.module()) is not None:
+        journal = LoggedJournal(_monitor(parts), config.on_divergence, parts.metrics)
+        module = adopt(own, Course(*course, journal))
+    else:
+        model = parts.model()
+        if isinstance(data, TensorData):
+            _check_model(model, data)
+        module = Classifier(model, *course, _monitor(parts), config.on_divergence, config.get("label_smoothing", 0.0))
+    compute_dense_layers(module, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
+    return module
 
 
 def _monitor(parts: Parts) -> str:
@@ -64,7 +64,7 @@ def _monitor(parts: Parts) -> str:
     return next(filter(None, own), None) or str(parts.config.metric)
 
 
-def take_weights(module: Classifier, path: Path) -> None:
+def take_weights(module: ScheduledModule, path: Path) -> None:
     """Loads the weights of a checkpoint into the module, and nothing else.
 
     Raises:
@@ -83,6 +83,9 @@ def make_trainer(parts: Parts, plan: Plan, directory: Path, keeper: Callback) ->
         ConfigError: a value cannot be used, or a callback would work against the schedule.
     """
     refuse_conflicts(parts.callbacks)
+    for name, callback in parts.callbacks.items():
+        if isinstance(callback, Checkpoints):
+            require_metric(f"callbacks.{name}.monitor", callback.monitor, parts.metrics.monitored)
     settings = parts.config.trainer
     callbacks = list(parts.callbacks.values())
     if settings.get("enable_checkpointing") is False:
@@ -100,7 +103,7 @@ def make_trainer(parts: Parts, plan: Plan, directory: Path, keeper: Callback) ->
 
 def _hyperparameters(config: DictConfig, plan: Plan) -> dict[str, Any]:
     """What loggers are told of a run: choices, the data set, and every value of the groups, by key."""
-    groups = [group for group in ("schedule", "scale", "optimizer", "model", "data") if config.get(group)]
+    groups = [group for group in ("schedule", "scale", "optimizer", "module", "model", "data") if config.get(group)]
     values: dict[str, Any] = {group: plan.choices.get(group, "") for group in groups}
     values |= {"data": plan.data, "seed": config.seed}
     for group in groups:

@@ -29,7 +29,7 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     Raises:
         ConfigError: there are no such weights, or they do not fit, or the folder is not trusted.
     """
-    config = composed(record, None if trust else conf)
+    config = composed(record, None if trust else [conf])
     OmegaConf.update(config, "trainer.profiler", None, force_add=True)
     parts = build(config)
     # Sums are rounded in another order with another number of threads.
@@ -44,4 +44,5 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
         take_weights(module, record.directory / FOLDER / checkpoint)
         with torch.inference_mode():
             trainer.test(module, datamodule=parts.data, verbose=False)
-    return {key: value for key, value in module.journal.metrics.items() if key.startswith("test/")}
+    journal = module.course.journal
+    return {key: value for key, value in journal.metrics.items() if key in journal.known.of_split("test")}

@@ -76,11 +76,12 @@ def measured_pace(config: DictConfig) -> float:
         key = "duration" if is_timed(config.get("duration")) else "schedule"
         raise ConfigError(f"{key}: must be without times for runs of {trainer.world_size} processes")
     module = make_module(parts, trainer.strategy.root_device)
-    module.schedule, module.scale, module.scheduled = Constant(), None, {}
+    course = module.course
+    course.schedule, course.scale, course.scheduled = Constant(), None, {}
     trainer.fit(module, datamodule=parts.data)
-    assert module.horizon is not None
-    assert module.horizon.steps_per_epoch is not None
-    often = _validations(config, module.horizon.steps_per_epoch)
+    assert course.horizon is not None
+    assert course.horizon.steps_per_epoch is not None
+    often = _validations(config, course.horizon.steps_per_epoch)
     begun = time.perf_counter()
     if often:
         parts.trainer(**own, callbacks=[]).validate(module, datamodule=parts.data, verbose=False)

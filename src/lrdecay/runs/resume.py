@@ -48,7 +48,7 @@ def _links_out_of(folder: Path) -> list[Path]:
 
 
 def own_configuration(
-    config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Path
+    config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Sequence[Path]
 ) -> tuple[DictConfig, dict[str, str]]:
     """The configuration of the run that is resumed, with what the command line says about it now.
 
@@ -56,7 +56,7 @@ def own_configuration(
         config: as composed from the command line.
         choices: of configuration groups in it.
         overrides: the command line's.
-        conf: the folder of the project's own configuration, which is trusted.
+        conf: the folders of configuration that the command line has, which are trusted.
 
     Returns:
         The run's configuration, and its choices.
@@ -112,12 +112,12 @@ def read_record(folder: Path) -> Record:
         raise ConfigError(str(error)) from error
 
 
-def composed(record: Record, conf: Path | None) -> DictConfig:
+def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
     """The configuration of a run as it was composed, its interpolations not resolved.
 
     Args:
         record: of the run.
-        conf: the folder of the project's own configuration: nothing else is trusted; ``None`` to trust all.
+        conf: folders of configuration: nothing else is trusted; ``None`` to trust all.
 
     Raises:
         ConfigError: the record has none, or one that is not trusted.
@@ -131,8 +131,8 @@ def composed(record: Record, conf: Path | None) -> DictConfig:
     )
     values = _with_its_points(values, record.plan.config)
     if conf is not None:
-        require_trusted(record, conf)
-        values = values | {"data": without_downloads(values.get("data"), conf)}
+        require_trusted(record, *conf)
+        values = values | {"data": without_downloads(values.get("data"), *conf)}
     try:
         return OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError) as error:

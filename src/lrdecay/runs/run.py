@@ -36,7 +36,7 @@ from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
 from lrdecay.training.ending import ended_by
 from lrdecay.training.models import parameter_count
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import Classifier, ScheduledModule
 from lrdecay.training.process import prepare_process
 from lrdecay.training.pruning import Pruning
 from lrdecay.training.stopping import Stop
@@ -50,7 +50,7 @@ class Run:
     config: DictConfig
     recorder: Recorder
     data: pl.LightningDataModule
-    module: Classifier
+    module: ScheduledModule
     trainer: pl.Trainer
     stop: Stop
     checkpoint: Path | None
@@ -72,7 +72,7 @@ def run(config: DictConfig) -> float:
     directory, stop = Path(job.runtime.output_dir), Stop()
     extends = config.resume_mode == "extend"
     if config.resume is not None:
-        config, choices = own_configuration(config, choices, overrides, own_folder(job))
+        config, choices = own_configuration(config, choices, overrides, own_folders(job))
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     with locked(directory), stop.on_signals():
         new = Record(directory, plan(unresolved, choices, overrides, training_argv(sys.argv[1:]), time.time()))
@@ -105,9 +105,10 @@ def _make_absolute(config: DictConfig, started: Path) -> None:
             OmegaConf.update(config, key, str(started / Path(str(path)).expanduser()))
 
 
-def own_folder(job: Any) -> Path:
-    """The folder of the project's own configuration."""
-    return next(Path(source.path) for source in job.runtime.config_sources if source.provider == "main")
+def own_folders(job: Any) -> list[Path]:
+    """The folders of configuration that whoever gave the command trusts: the project's, and that of --config-dir."""
+    sources = job.runtime.config_sources
+    return [Path(source.path) for source in sources if source.provider in ("main", "command-line")]
 
 
 def _pruning(job: Any) -> Pruning | None:
@@ -169,8 +170,9 @@ def prepare(
     length = length_of(config, record.plan.seconds_per_step)
     module = make_module(parts, trainer.strategy.root_device, length)
     checkpoint = attempt.enter(recorder, trainer.is_global_zero)
-    module.resumption.recorded_best = dict(record.outcome.best)
-    module.resumption.extended_at = {row["step"] for row in record.progress.resumed if row.get("mode") == "extend"}
+    resumption = module.course.resumption
+    resumption.recorded_best = dict(record.outcome.best)
+    resumption.extended_at = {row["step"] for row in record.progress.resumed if row.get("mode") == "extend"}
     if config.resume_mode == "weights" and checkpoint is None:
         take_weights(module, Path(config.resume) / FOLDER / LAST)
     if isinstance(parts.data, TensorData):
@@ -200,18 +202,19 @@ def finish(run: Run) -> float:
         The final value of ``config.metric``; NaN where validation was switched off.
     """
     module, record, trainer = run.module, run.recorder.record, run.trainer
-    journal = module.journal
+    course, journal = module.course, module.course.journal
     if journal.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=run.data, verbose=False)
-    trainer.test(module, datamodule=run.data, verbose=False)
-    assert module.horizon is not None, "fit has configured the optimizer"
-    record.plan.total_steps = module.horizon.total_steps
-    record.plan.steps_per_epoch = module.horizon.steps_per_epoch
+    if module.is_tested:
+        trainer.test(module, datamodule=run.data, verbose=False)
+    assert course.horizon is not None, "fit has configured the optimizer"
+    record.plan.total_steps = course.horizon.total_steps
+    record.plan.steps_per_epoch = course.horizon.steps_per_epoch
     record.progress.steps, record.progress.divergence = trainer.global_step, journal.divergence.first
     record.progress.epochs, record.progress.rates = journal.epochs, journal.rates
-    record.outcome.final = {key: value for key, value in journal.metrics.items() if "/" in key}
+    record.outcome.final = {key: value for key, value in journal.metrics.items() if key in journal.known}
     record.outcome.best = journal.best
-    record.outcome.ended_by = ended_by(trainer, module.horizon.total_steps)
+    record.outcome.ended_by = ended_by(trainer, course.horizon.total_steps)
     if not all(math.isfinite(value) for value in record.outcome.final.values() if value is not None):
         raise DivergedError(f"it ended with {console.result(record)}")
     _keep_outcomes(run)
@@ -221,7 +224,7 @@ def finish(run: Run) -> float:
         title = console.named_schedule(record.plan.choices)
         apart = ratios(run.config.optimizer.get("groups"))
         assert record.plan.steps_per_epoch is not None, "of a trainer with batches"
-        quantities = module.quantities.over([step for step, _ in record.progress.rates]) if module.quantities else {}
+        quantities = course.quantities.over([step for step, _ in record.progress.rates]) if course.quantities else {}
         figure = rate_figure(record.progress.rates, record.plan.steps_per_epoch, title, apart, quantities)
         write_atomically(record.directory / "lr.png", figure)
         record.outcome.status = "completed"
@@ -236,5 +239,7 @@ def _keep_outcomes(run: Run) -> None:
     compare item by item.
     """
     config = run.config.data
+    if not isinstance(run.module, Classifier):
+        return
     if run.trainer.world_size == 1 and not resampled(run.recorder.record.plan.data, config.get("resample", False)):
         write_items(run.recorder.record.directory, Items(*run.module.outcomes.read()))

@@ -5,6 +5,7 @@ Needs no torch, and executes nothing.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,13 +32,13 @@ FORMER = {"callbacks": {"${better:${metric}}"}}
 """Interpolations of the configuration of version 0.1."""
 
 
-def require_trusted(record: Record, conf: Path) -> None:
+def require_trusted(record: Record, *conf: Path) -> None:
     """Checks that a run names only classes, interpolations and places to write to that `conf` does.
 
     Raises:
         ConfigError: it names another.
     """
-    own, names = own_strings(conf), _own_names(conf)
+    own, names = own_strings(*conf), _own_names(*conf)
     for key, value in _leaves(renamed(record.plan.composed)):
         group, *below = re.sub(r"\[\d+\]", "", key).split(".")
         group = {"scheduled": "schedule"}.get(group, group)  # schedules too, of other quantities
@@ -61,33 +62,33 @@ def _harmless(group: str, key: str, value: str) -> bool:
     return PLACE.fullmatch(name) is None and not (leads_out and NAME.fullmatch(name))
 
 
-def without_downloads(data: Any, conf: Path) -> Any:
+def without_downloads(data: Any, *conf: Path) -> Any:
     """A ``data`` group that downloads nothing into a folder that `conf` does not name."""
     if isinstance(data, list):
-        return [without_downloads(item, conf) for item in data]
+        return [without_downloads(item, *conf) for item in data]
     if not isinstance(data, Mapping):
         return data
-    kept = {key: without_downloads(item, conf) for key, item in data.items()}
+    kept = {key: without_downloads(item, *conf) for key, item in data.items()}
     root = kept.get("root")
-    foreign = "root" in kept and not (isinstance(root, str) and root in own_strings(conf)["data"])
+    foreign = "root" in kept and not (isinstance(root, str) and root in own_strings(*conf)["data"])
     return kept | ({"download": False} if foreign else {})
 
 
 @functools.cache
-def own_strings(conf: Path) -> Mapping[str, frozenset[str]]:
-    """All strings in the project's configuration, by the group of the composed configuration that they stand in."""
+def own_strings(*conf: Path) -> Mapping[str, frozenset[str]]:
+    """All strings in these folders of configuration, by the group of the composed one that they stand in."""
     found: dict[str, set[str]] = {group: set(strings) for group, strings in FORMER.items()}
-    for group, _, value in _own_leaves(conf):
+    for group, _, value in itertools.chain(*map(_own_leaves, conf)):
         if isinstance(value, str):
             found.setdefault(group, set()).add(value)
     return {group: frozenset(strings) for group, strings in found.items()}
 
 
 @functools.cache
-def _own_names(conf: Path) -> Mapping[str, frozenset[str]]:
+def _own_names(*conf: Path) -> Mapping[str, frozenset[str]]:
     """The names of all keys in it, by the same groups."""
     found: dict[str, set[str]] = {}
-    for group, key, _ in _own_leaves(conf):
+    for group, key, _ in itertools.chain(*map(_own_leaves, conf)):
         found.setdefault(group, set()).update(re.sub(r"\[\d+\]", "", key).split("."))
     return {group: frozenset(names) for group, names in found.items()}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from lrdecay.errors import is_integer, is_number, plain, require
-from lrdecay.metrics import FOLLOWED, METRICS
+from lrdecay.metrics import METRICS, Direction
 
 
 @dataclass(kw_only=True)
@@ -17,8 +17,9 @@ class Scale(ABC):
     """A scale that begins at 1; `read` is given each new value of the metric.
 
     Args:
-        metric: one of `FOLLOWED`, losses getting better downwards, accuracies upwards. Those of validation are read at
-            each validation, those of training are means over an epoch.
+        metric: its name, such as ``val/loss``. Those of validation are read at each validation, those of training are
+            means over an epoch.
+        better: which of its values are, ``lower`` or ``higher``; ``None`` for a loss or an accuracy of ours.
         factor: of one fall, in (0, 1).
         patience: readings that are waited for in vain before the scale changes, at least 0.
         threshold: an improvement is at least this, at least 0.
@@ -31,6 +32,7 @@ class Scale(ABC):
     """
 
     metric: str = "val/loss"
+    better: Direction | None = None
     factor: float = 0.1
     patience: int = 2
     threshold: float = 1e-4
@@ -48,7 +50,9 @@ class Scale(ABC):
         for f in fields(self):
             if f.init:
                 setattr(self, f.name, plain(getattr(self, f.name)))
-        require(self.metric in FOLLOWED, "metric", self.metric, f"one of {', '.join(FOLLOWED)}")
+        allowed = f"one of {', '.join(METRICS.followed)}; of another metric better must be given"
+        require(self.better is not None or self.metric in METRICS.followed, "metric", self.metric, allowed)
+        self._require("better", self.better in (None, "lower", "higher"), "lower, higher or null")
         self._require("factor", 0 < self.factor < 1 if is_number(self.factor) else False, "a number in (0, 1)")
         self._require_count("patience")
         self._require_count("cooldown")
@@ -72,7 +76,7 @@ class Scale(ABC):
 
     @property
     def _worst(self) -> float:
-        return METRICS[self.metric].worst
+        return math.inf if (self.better or METRICS[self.metric].better) == "lower" else -math.inf
 
     def _improved(self, metric: float) -> bool:
         sign = 1 if self._worst > 0 else -1

@@ -23,7 +23,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from lrdecay.config import hydra_internals
-from lrdecay.metrics import METRICS
 from lrdecay.sweeps.grid import Source
 from lrdecay.training import progress
 from lrdecay.training.stopping import Interrupted, Stop
@@ -209,8 +208,8 @@ def draw(bars: Any, jobs: Sequence[Job]) -> None:
         total = math.ceil(plan.total_steps / plan.steps_per_epoch)
         status = ""
         if epochs:
-            metric = plan.config.get("metric", "val/acc")
-            status = f"{metric} {METRICS[metric].text(record.progress.epochs[-1].get(metric))}"
+            metric = plan.config.get("metric", record.metrics.monitored[0])
+            status = f"{metric} {record.metrics[metric].text(record.progress.epochs[-1].get(metric))}"
         description = f"[{job.number + 1}] epoch {min(epochs + 1, total)}/{total}"
         steps = record.progress.steps or 0
         bars.update(job.number, description=description, completed=steps, total=plan.total_steps, status=status)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError, is_integer, require_integer
+from lrdecay.metrics import metrics_of
 from lrdecay.records.locks import locked, rank
 from lrdecay.sweeps.folders import claim_sweep, set_sweep_folder
 from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, end, launch, read_earlier
@@ -44,7 +45,7 @@ class Search(Grid):
         params: spaces and values beside those on the command line, by key.
         n_trials: of the whole search.
         seeds: runs of a trial, with seeds 1, 2, …; its objective is their mean.
-        objective: what is searched for, see `lrdecay.sweeps.study.OBJECTIVES`, or a list of several.
+        objective: what is searched for, a metric of validation, or ``seconds``, or a list of several.
         sampler: see `lrdecay.sweeps.study.SAMPLERS`.
         sampler_seed: of its random numbers.
         storage: URL of a database; ``None`` for a journal in the folder.
@@ -71,7 +72,7 @@ class Search(Grid):
         fresh_seeds: int = 3,
     ) -> None:
         super().__init__(params)
-        from lrdecay.sweeps.study import OBJECTIVES, SAMPLERS
+        from lrdecay.sweeps.study import SAMPLERS
 
         self.objectives = [objective] if isinstance(objective, str) else [str(name) for name in objective]
         require_integer("hydra.sweeper.n_trials", n_trials)
@@ -80,26 +81,34 @@ class Search(Grid):
             raise ConfigError(f"hydra.sweeper.sampler_seed={sampler_seed}: must be an integer, at least 0")
         if sampler not in SAMPLERS:
             raise ConfigError(f"hydra.sweeper.sampler={sampler}: must be one of {', '.join(SAMPLERS)}")
-        if not self.objectives or not set(self.objectives) <= set(OBJECTIVES):
-            raise ConfigError(f"hydra.sweeper.objective={objective}: must be among {', '.join(OBJECTIVES)}")
         self.n_trials, self.seeds, self.sampler = n_trials, seeds, sampler
         self.sampler_seed, self.storage = sampler_seed, storage
-        self._set_pruning(pruner, prune_after)
+        self.pruner = pruner
+        self._check_pruner(pruner, prune_after)
         require_integer("hydra.sweeper.fresh_seeds", fresh_seeds, least=0)
         self.fresh_seeds = fresh_seeds
 
-    def _set_pruning(self, pruner: str | None, after: int) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        # Measured by validation, never on test items; and the time of training.
+        self.metrics = metrics_of(config)
+        allowed, objectives = (*self.metrics.monitored, "seconds"), self.objectives
+        if not objectives or not set(objectives) <= set(allowed):
+            given = objectives[0] if len(objectives) == 1 else objectives
+            raise ConfigError(f"hydra.sweeper.objective={given}: must be among {', '.join(allowed)}")
+        if self.pruner is not None and (self.seeds > 1 or len(objectives) > 1 or objectives == ["seconds"]):
+            raise ConfigError(
+                f"hydra.sweeper.pruner={self.pruner}: must be null with several seeds, and with another objective than "
+                f"{' or '.join(self.metrics.monitored)} alone"
+            )
+
+    def _check_pruner(self, pruner: str | None, after: int) -> None:
         from lrdecay.records.studies import PRUNERS
 
         if pruner is not None and pruner not in PRUNERS:
             raise ConfigError(f"hydra.sweeper.pruner={pruner}: must be one of {', '.join(PRUNERS)}, or null")
         if not is_integer(after) or not 1 <= after <= 99:
             raise ConfigError(f"hydra.sweeper.prune_after={after}: must be a percentage of the run, 1 to 99")
-        if pruner is not None and (self.seeds > 1 or self.objectives not in (["val/acc"], ["val/loss"])):
-            raise ConfigError(
-                f"hydra.sweeper.pruner={pruner}: must be null with several seeds, and with another objective than "
-                "val/acc or val/loss alone"
-            )
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs the trials that are missing, and says which is the best; ends with status 1 if a run failed.
@@ -135,7 +144,7 @@ class Search(Grid):
             "space": sorted(one.given for one in space.dimensions),
             "seeds": f"hydra.sweeper.seeds={self.seeds}",
         }
-        study = open_study(folder, self.storage, self.objectives, **kept)
+        study = open_study(folder, self.storage, self.objectives, self.metrics, **kept)
         # Resumed with the same seed it would begin with the same random trials.
         study.sampler = make_sampler(self.sampler, self.sampler_seed + begun(study))
         return study
@@ -170,7 +179,7 @@ class Search(Grid):
         from lrdecay.reports.search import search_page
         from lrdecay.sweeps.study import told
 
-        lines = told(study, self.objectives)
+        lines = told(study, self.objectives, self.metrics)
         print("\n".join(lines), flush=True)
         if study.best_trials:
             page = folder / "search.html"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
-from lrdecay.metrics import METRICS, MONITORED
+from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
 from lrdecay.records.studies import JOURNAL, quiet, storage_of
 from lrdecay.reports.search import enough_to_weigh
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     import optuna
 
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "gp", "nsga")
-OBJECTIVES = (*MONITORED, "seconds")
-"""Measured by validation, never on test items; and the time of training."""
 
 
-def open_study(folder: Path, storage: str | None, objectives: Sequence[str], **kept: Any) -> "optuna.Study":
+def open_study(
+    folder: Path, storage: str | None, objectives: Sequence[str], metrics: Metrics, **kept: Any
+) -> "optuna.Study":
     """The study of a sweep's folder, or a new one.
 
     Args:
         folder: of the sweep; the study has its name.
         storage: URL of a database, or ``None``.
         objectives: names.
+        metrics: what runs measure.
         kept: what must be the same at each launch.
 
     Raises:
@@ -46,7 +47,7 @@ def open_study(folder: Path, storage: str | None, objectives: Sequence[str], **k
         study = optuna.create_study(
             storage=storage_of(folder, storage),
             study_name=folder.name,
-            directions=["minimize" if _lower(name) else "maximize" for name in objectives],
+            directions=["minimize" if _lower(name, metrics) else "maximize" for name in objectives],
             load_if_exists=True,
         )
     for key, value in {"objective": list(objectives), **kept}.items():
@@ -174,7 +175,7 @@ def tell(study: "optuna.Study", trial: int, records: Sequence[Record], objective
     study.tell(trial, state=optuna.trial.TrialState.PRUNED if worst else optuna.trial.TrialState.FAIL)
 
 
-def told(study: "optuna.Study", objectives: Sequence[str]) -> list[str]:
+def told(study: "optuna.Study", objectives: Sequence[str], metrics: Metrics) -> list[str]:
     """What the search has found, in lines."""
     import optuna
 
@@ -185,7 +186,8 @@ def told(study: "optuna.Study", objectives: Sequence[str]) -> list[str]:
     if pruned:
         lines[0] += f", {pruned} were pruned or diverged"
     for trial in study.best_trials if complete else []:
-        values = ", ".join(f"{name} {_text(name, value)}" for name, value in zip(objectives, trial.values, strict=True))
+        named = zip(objectives, trial.values, strict=True)
+        values = ", ".join(f"{name} {_text(name, value, metrics)}" for name, value in named)
         chosen = " ".join(f"{key}={_brief(value)}" for key, value in trial.params.items())
         lines.append(f"best: trial {trial.number}: {values} with {chosen}")
     if len(objectives) == 1 and enough_to_weigh(study):
@@ -199,8 +201,8 @@ def _brief(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _text(name: str, value: float) -> str:
-    return f"{value:.1f}" if name == "seconds" else METRICS[name].text(value)
+def _text(name: str, value: float, metrics: Metrics) -> str:
+    return f"{value:.1f}" if name == "seconds" else metrics[name].text(value)
 
 
 def values_of(records: Sequence[Record], objectives: Sequence[str]) -> list[float] | None:
@@ -218,8 +220,8 @@ def _value(record: Record, name: str) -> float:
     return math.nan if value is None else float(value)
 
 
-def _lower(name: str) -> bool:
-    return name == "seconds" or METRICS[name].better == "lower"
+def _lower(name: str, metrics: Metrics) -> bool:
+    return name == "seconds" or metrics[name].better == "lower"
 
 
 @contextlib.contextmanager

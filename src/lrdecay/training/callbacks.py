@@ -3,20 +3,19 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from lrdecay.metrics import METRICS
 from lrdecay.records.recorder import Recorder
 from lrdecay.schedules.placement import duration_keys
 from lrdecay.training import progress
 from lrdecay.training.agreement import Agreement
 from lrdecay.training.checkpoints import Checkpoints
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import ScheduledModule, course_of
 from lrdecay.training.stopping import Stop
 
 
@@ -49,13 +48,12 @@ class ProgressBar(Callback):
         self._next = now + self.every
         steps = trainer.global_step
         status = f"{(steps - self._start_step) / (now - self._started):.0f}/s"
-        module = trainer.lightning_module
-        assert isinstance(module, Classifier)
-        assert module.horizon is not None, "known before the first step"
-        journal = module.journal
+        course = course_of(trainer.lightning_module)
+        horizon, journal = course.horizon, course.journal
+        assert horizon is not None, "known before the first step"
         if journal.epochs:
-            status += f" · {journal.monitor} {METRICS[journal.monitor].text(journal.epochs[-1].get(journal.monitor))}"
-        horizon = module.horizon
+            monitor = journal.known[journal.monitor]
+            status += f" · {monitor.name} {monitor.text(journal.epochs[-1].get(monitor.name))}"
         epochs = math.ceil(horizon.total_steps / (horizon.steps_per_epoch or horizon.total_steps))
         epoch = f"epoch {trainer.current_epoch + 1}/{epochs}"
         self._display.update(self, description=epoch, completed=steps, total=horizon.total_steps, status=status)
@@ -95,12 +93,10 @@ class RecordKeeper(Callback):
         self._started = time.monotonic() - self._before
         self._agreement = Agreement(trainer)
         self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
-        assert isinstance(pl_module, Classifier)
-        assert pl_module.horizon is not None
-        self._noted = len(pl_module.journal.epochs)
-        plan = self.recorder.record.plan
-        plan.total_steps = pl_module.horizon.total_steps
-        plan.steps_per_epoch = pl_module.horizon.steps_per_epoch
+        course, plan = course_of(pl_module), self.recorder.record.plan
+        assert course.horizon is not None
+        self._noted = len(course.journal.epochs)
+        plan.total_steps, plan.steps_per_epoch = course.horizon.total_steps, course.horizon.steps_per_epoch
         if trainer.is_global_zero:
             self.recorder.write()
             self.announce(trainer)
@@ -128,12 +124,12 @@ class RecordKeeper(Callback):
 
     def _close_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the epoch that the module has closed since, if it has; its own hook comes after all callbacks'."""
-        assert isinstance(pl_module, Classifier)
-        if len(pl_module.journal.epochs) == self._noted:
+        epochs = course_of(pl_module).journal.epochs
+        if len(epochs) == self._noted:
             return
-        self._noted = len(pl_module.journal.epochs)
+        self._noted = len(epochs)
         progress = self.recorder.record.progress
-        progress.epochs, progress.steps = pl_module.journal.epochs, trainer.global_step
+        progress.epochs, progress.steps = epochs, trainer.global_step
         now = time.monotonic()
         progress.epoch_seconds.append(now - self._started)
         self._started = now
@@ -151,9 +147,9 @@ class RecordKeeper(Callback):
         self.recorder.count_from(state_dict["seconds"])
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        assert isinstance(pl_module, Classifier)
         progress = self.recorder.record.progress
-        progress.epochs, progress.divergence = pl_module.journal.epochs, pl_module.journal.divergence.first
+        journal = course_of(pl_module).journal
+        progress.epochs, progress.divergence = journal.epochs, journal.divergence.first
         progress.steps = trainer.global_step
 
 
@@ -173,14 +169,6 @@ class Hyperparameters(Callback):
 
     TEXTS = ("model.hidden", "model.image_size", "data.val_size")
 
-    LAYOUT: ClassVar = {
-        "learning curves": {
-            "loss": ["Multiline", ["train/loss", "val/loss"]],
-            "accuracy": ["Multiline", ["train/acc", "val/acc"]],
-            "learning rate": ["Multiline", ["lr"]],
-        }
-    }
-
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
 
@@ -190,10 +178,21 @@ class Hyperparameters(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 if not trainer.ckpt_path:  # a resumed run has it
-                    logger.experiment.add_custom_scalars(self.LAYOUT)
+                    logger.experiment.add_custom_scalars(self._layout(pl_module))
                 logger.hparams.update(self.values)  # for the hparams.yaml that it writes
             elif not isinstance(logger, CSVLogger):
                 logger.log_hyperparams(self.values)
+
+    def _layout(self, module: pl.LightningModule) -> dict[str, Any]:
+        panels = course_of(module).journal.known.panels
+        charts = {panel.title: [name for name in (panel.train, panel.val) if name] for panel in panels}
+        charts["learning rate"] = ["lr"]
+        return {"learning curves": {title: ["Multiline", names] for title, names in charts.items()}}
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ScheduledModule), "no other is trained here"
+        if not pl_module.is_tested:
+            self.on_test_end(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -207,5 +206,5 @@ class Hyperparameters(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 # Lightning's own log_hyperparams would log each metric once more, at step 0.
-                for summary in hparams(values, dict.fromkeys(METRICS, 0.0)):
+                for summary in hparams(values, dict.fromkeys(course_of(pl_module).journal.known, 0.0)):
                     logger.experiment.file_writer.add_summary(summary)

@@ -15,11 +15,11 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from lrdecay.errors import ConfigError, is_integer, is_number, require
 from lrdecay.files import sync_folder, write_atomically
-from lrdecay.metrics import MONITORED
 from lrdecay.records.validation import mismatch
 from lrdecay.training import internals
+from lrdecay.training.course import CHECKPOINT_VERSION
 from lrdecay.training.loggers import position
-from lrdecay.training.module import CHECKPOINT_VERSION, Classifier
+from lrdecay.training.module import course_of
 from lrdecay.training.randomness import random_state
 
 FOLDER, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
@@ -87,7 +87,7 @@ class Checkpoints(Checkpoint):
     logs among it, and hold all that the next one depends on.
 
     Args:
-        monitor: the metric of ``best.ckpt``, ``val/acc`` or ``val/loss``; ``None`` for no such file.
+        monitor: the metric of ``best.ckpt``, such as ``val/acc``; ``None`` for no such file.
         every_n_steps: also write ``last.ckpt`` every this many optimizer steps.
         every_minutes: also write it every this many minutes.
 
@@ -105,7 +105,7 @@ class Checkpoints(Checkpoint):
         require(steps, "every_n_steps", every_n_steps, "an integer, at least 1, or null")
         minutes = every_minutes is None or (is_number(every_minutes) and every_minutes > 0)
         require(minutes, "every_minutes", every_minutes, "a number above 0, or null")
-        require(monitor in (*MONITORED, None), "monitor", monitor, f"one of {', '.join(MONITORED)}, or null")
+        require(monitor is None or isinstance(monitor, str), "monitor", monitor, "the name of a metric, or null")
         self.monitor = monitor
         self.every_n_steps = every_n_steps
         self.every_minutes = every_minutes
@@ -117,8 +117,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
-        assert isinstance(pl_module, Classifier)
-        self._best_step = pl_module.journal.best.get("step", -1)
+        self._best_step = course_of(pl_module).journal.best.get("step", -1)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -179,8 +178,7 @@ class Checkpoints(Checkpoint):
 
     def _improved(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
         """Whether the weights as they are now were measured to be the best, and are not kept as that yet."""
-        assert isinstance(pl_module, Classifier)
-        step = pl_module.journal.best.get("step", -1)
+        step = course_of(pl_module).journal.best.get("step", -1)
         skipped = self.monitor is None or trainer.fast_dev_run  # type: ignore[attr-defined]
         return not skipped and step == trainer.global_step - 1 and step != self._best_step
 

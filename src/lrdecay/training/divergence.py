@@ -33,6 +33,8 @@ class DivergenceWatch:
             DivergedError: it is not finite, and that is to stop the run.
         """
         key = f"{split}/loss"
+        if key not in metrics:  # somebody's module need not have one
+            return
         if math.isfinite(metrics[key]):
             if split == "train":
                 self.last_finite = {"last_loss": metrics[key], "last_step": step}

@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 from lrdecay.errors import require
 from lrdecay.metrics import GRADIENT_NORM
 from lrdecay.schedules.durations import Duration, DurationLike
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import course_of
 
 
 class GradientNorm(Callback):
@@ -32,9 +32,9 @@ class GradientNorm(Callback):
         self._steps = 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        assert pl_module.horizon is not None, "known before the first step"
-        self._steps = max(Duration.parse(self.every, "every").steps(pl_module.horizon), 1)
+        horizon = course_of(pl_module).horizon
+        assert horizon is not None, "known before the first step"
+        self._steps = max(Duration.parse(self.every, "every").steps(horizon), 1)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         if trainer.global_step % self._steps:

@@ -76,6 +76,11 @@ def unscales_itself(optimizer: Optimizer) -> bool:
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
+def keep_hyperparameters_from_loggers(module: pl.LightningModule | pl.LightningDataModule) -> None:
+    """Keeps Lightning from giving loggers what ``save_hyperparameters`` has saved, as we tell them more."""
+    module._log_hyperparams = False
+
+
 def has_onednn_linear() -> bool:
     """Whether this build of torch has `onednn_linear`."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

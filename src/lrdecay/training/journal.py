@@ -7,10 +7,11 @@ import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
-from lrdecay.metrics import METRICS, deviation, means
+from lrdecay.metrics import METRICS, TRAIN_LOSS, Metrics, deviation, means
 from lrdecay.training.divergence import DivergenceWatch
-from lrdecay.training.tally import Tally
+from lrdecay.training.tally import Losses, Tally
 
+OnDivergence = Literal["stop", "continue"]
 SAMPLED = 201
 """Steps of a run whose rates are kept, the first and the last among them."""
 
@@ -24,10 +25,13 @@ class Journal:
     parameter groups have rates of their own, ``momentum`` and ``lr/name`` are logged beside the rate.
 
     Args:
-        monitor: the metric by which a measurement is the best, ``val/acc`` or ``val/loss``.
+        monitor: the metric by which a measurement is the best, such as ``val/acc``.
         on_divergence: see `DivergenceWatch`.
+        known: what is measured.
 
     Attributes:
+        train: what the batches that were trained on come to.
+        evaluated: likewise, of batches that were not.
         rates: (step, rate) pairs of some two hundred steps spread over the run.
         epochs: a row for each finished epoch: step, lr, the means of its train and val metrics, and ``train/loss_std``,
             the standard deviation of its batches' losses.
@@ -51,8 +55,8 @@ class Journal:
     )
     """Plain values that a checkpoint holds; version 0.1 wrote some of them with an underscore before the name."""
 
-    def __init__(self, monitor: str, on_divergence: Literal["stop", "continue"]) -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: str, on_divergence: OnDivergence, known: Metrics = METRICS) -> None:
+        self.monitor, self.known = monitor, known
         self.divergence = DivergenceWatch(on_divergence)
         self.rates: list[tuple[int, float]] = []
         self.epochs: list[dict[str, Any]] = []
@@ -64,7 +68,8 @@ class Journal:
         self.logged_step = 0
         self.epoch_sums = [0.0] * 4
         self.val: dict[str, float] = {}
-        self.train, self.evaluated = Tally(), Tally()
+        self.train: Any = Tally()  # or Losses
+        self.evaluated = Tally()
         self._log_every = math.inf
         self._sampled_steps: list[int] = []
 
@@ -102,8 +107,8 @@ class Journal:
         if step >= self.logged_step:  # max_steps ended the run within an epoch
             self._log_train(trainer, step)
         row = {"epoch": trainer.current_epoch, "step": step, "lr": self.rate}
-        train = means(self.epoch_sums, "train")
-        row |= train | {"train/loss_std": deviation(self.epoch_sums)} | self.val
+        train = self._of_epoch(trainer)
+        row |= train | {f"{TRAIN_LOSS}_std": deviation(self.epoch_sums)} | self.val
         self.epochs.append(row)
         if self.best.get("step") == step:
             self.best = row
@@ -123,16 +128,28 @@ class Journal:
         Raises:
             DivergedError: its loss is not finite, and that is to stop the run.
         """
-        metrics = means(self._read(self.evaluated, trainer), split)
+        metrics = self._evaluated(trainer, split)
         step = max(trainer.global_step - 1, 0)
         self.divergence.look(metrics, split, step, self.rate)
         self._log(trainer, metrics, step)
         return metrics
 
+    def _of_epoch(self, trainer: pl.Trainer) -> dict[str, float]:
+        """The training metrics of the epoch."""
+        return means(self.epoch_sums, "train")
+
+    def _trained(self, sums: np.ndarray) -> dict[str, float]:
+        """The training metrics of the batches since the last time."""
+        return means(sums, "train")
+
+    def _evaluated(self, trainer: pl.Trainer, split: str) -> dict[str, float]:
+        """The metrics of a split that has been evaluated."""
+        return means(self._read(self.evaluated, trainer), split)
+
     def compare_with_best(self, trainer: pl.Trainer, measured: dict[str, Any]) -> None:
         """Keeps a measurement if it is better than the best before, with the step that the weights had reached."""
         value, best = measured.get(self.monitor, math.nan), self.best.get(self.monitor, math.nan)
-        if not METRICS[self.monitor].improves(value, best):
+        if not self.known[self.monitor].improves(value, best):
             return
         fit = trainer.state.fn == "fit"
         epoch = trainer.current_epoch if fit or not self.epochs else self.epochs[-1]["epoch"]
@@ -154,17 +171,23 @@ class Journal:
         sums = self._read(self.train, trainer)
         self.epoch_sums = [before + new for before, new in zip(self.epoch_sums, sums.tolist(), strict=True)]
         self.logged_step = step + 1
-        metrics = means(sums, "train")
+        metrics = self._trained(sums)
         self.divergence.look(metrics, "train", step, self.rate)
         self._log(trainer, {"lr": self.rate, **self.beside, **metrics}, step)
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         self.metrics |= metrics
+        self._tell(trainer, metrics, step)
+
+    def _tell(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
+        """Gives the loggers something, if there is anything."""
+        if not metrics:
+            return
         epoch = {"epoch": trainer.current_epoch} if trainer.state.fn == "fit" else {}
         for logger in trainer.loggers:
             logger.log_metrics(epoch | metrics, step)
 
-    def _read(self, tally: Tally, trainer: pl.Trainer) -> np.ndarray:
+    def _read(self, tally: "Tally | Losses", trainer: pl.Trainer) -> np.ndarray:
         """What was counted since the last reading, over all processes."""
 
         def reduce(sums: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lrdecay.errors import ConfigError, PrunedError
 from lrdecay.records.studies import JOURNAL, PARTS, make_pruner, quiet, storage_of
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import course_of
 
 if TYPE_CHECKING:
     import optuna
@@ -28,8 +28,7 @@ class Pruning(Callback):
         self._search, self._folder, self._number = search, folder, number
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        self._reported = len(pl_module.journal.epochs)  # of a run that is resumed
+        self._reported = len(course_of(pl_module).journal.epochs)  # of a run that is resumed
         self._trial = self._find()
 
     def _find(self) -> "optuna.trial.Trial":
@@ -52,13 +51,13 @@ class Pruning(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The epoch before is closed only now."""
-        assert isinstance(pl_module, Classifier)
-        assert pl_module.horizon is not None
-        epochs = pl_module.journal.epochs
+        course = course_of(pl_module)
+        epochs, horizon = course.journal.epochs, course.horizon
+        assert horizon is not None
         if len(epochs) == self._reported:
             return
         self._reported = len(epochs)
-        value, total = epochs[-1].get(self._search.objective), pl_module.horizon.total_steps
+        value, total = epochs[-1].get(self._search.objective), horizon.total_steps
         if value is None:
             return
         with quiet():

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lrdecay.errors import DivergedError, is_integer, is_number, require
 from lrdecay.schedules import Horizon, Schedule
 from lrdecay.schedules.placement import Array
-from lrdecay.training.module import Classifier
+from lrdecay.training.module import ScheduledModule
 
 WINDOW = 5  # losses of which the median is taken, so that a spike of a step or two is not seen
 FLAT = 0.05  # a loss that falls by less, relative to the first ones, has not fallen
@@ -86,7 +86,7 @@ class Probe(pl.Callback):
 
 
 def range_test(
-    module: Classifier,
+    module: ScheduledModule,
     trainer: pl.Trainer,
     data: pl.LightningDataModule,
     low: float,
@@ -104,30 +104,29 @@ def range_test(
         mode: ``exponential``: by the same factor at every step; ``linear``: by the same amount.
     """
     weights = copy.deepcopy(module.state_dict())
-    schedule, scale, make_optimizer = module.schedule, module.scale, module.make_optimizer
-    scheduled, module.scheduled = module.scheduled, {}
+    course = module.course
+    kept = course.schedule, course.scale, course.scheduled
     growing = Growing(ratio=high / low, mode=mode)
-    module.schedule, module.scale = growing, None
-    module.make_optimizer = lambda model: _at_rate(make_optimizer(model), low)
+    course.schedule, course.scale, course.scheduled = growing, None, {}
+    course.adjust = lambda optimizer: _set_rate(optimizer, low)
     (probe,) = (callback for callback in trainer.callbacks if isinstance(callback, Probe))  # type: ignore[attr-defined]
     try:
         trainer.fit(module, datamodule=data)
     except DivergedError:
         pass  # which is what was looked for; the losses are in the probe
     finally:
-        module.schedule, module.scale, module.make_optimizer = schedule, scale, make_optimizer
-        module.scheduled = scheduled
+        course.schedule, course.scale, course.scheduled = kept
+        course.adjust = None
         module.load_state_dict(weights)
     steps = np.arange(len(probe.losses))
     rates = low * growing.factor(steps, Horizon(trainer.max_steps, trainer.max_steps))
     return find_steepest(rates, np.array(probe.losses), mode)
 
 
-def _at_rate(optimizer: Optimizer, rate: float) -> Optimizer:
-    """The optimizer with another rate; groups keep their ratio to it."""
+def _set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Gives the optimizer another rate; groups keep their ratio to it."""
     for group in optimizer.param_groups:
         group["lr"] *= rate / optimizer.defaults["lr"]
-    return optimizer
 
 
 def require_range(low: float, high: float, steps: int) -> None:

@@ -7,7 +7,6 @@ import math
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
-import torch
 
 from lrdecay.adapters.rates import Rates
 from lrdecay.adapters.torch import TorchSchedule
@@ -27,7 +26,7 @@ PLANNED = {"total_steps": None, "steps_per_epoch": None, "stretch": 1.0}
 
 
 class Resumable(Protocol):
-    """What of a module that trains belongs to a checkpoint."""
+    """What of the course of a training belongs to a checkpoint."""
 
     schedule: Schedule | TorchSchedule
     scale: Scale | None
@@ -36,11 +35,6 @@ class Resumable(Protocol):
     journal: Journal
     averages: Averages
     order: Order
-
-    @property
-    def trainer(self) -> pl.Trainer: ...
-    @property
-    def device(self) -> torch.device: ...
 
 
 class Resumption:
@@ -56,9 +50,9 @@ class Resumption:
         self.recorded_best: dict[str, Any] = {}
         self._checkpoint: dict[str, Any] | None = None
 
-    def load(self, module: Resumable, checkpoint: dict[str, Any]) -> None:
+    def load(self, course: Resumable, trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
         """Takes what needs no trainer that is set up."""
-        trainer, journal = module.trainer, module.journal
+        journal = course.journal
         if checkpoint["global_step"] in self.extended_at:
             forget_the_end(checkpoint, trainer)
             reopen_epoch(checkpoint, trainer.accumulate_grad_batches)
@@ -70,37 +64,39 @@ class Resumption:
                 journal.compare_with_best(trainer, row)
         if self.recorded_best.get("step", math.inf) < checkpoint["global_step"]:
             journal.compare_with_best(trainer, self.recorded_best)
-        if module.scale is not None:
-            module.scale.load_state(own["scale"])
+        if course.scale is not None:
+            course.scale.load_state(own["scale"])
 
-    def restore(self, module: Resumable) -> bool:
+    def restore(self, course: Resumable, module: pl.LightningModule) -> bool:
         """Restores what only exists when everything is set up; whether there was a checkpoint at all."""
         if self._checkpoint is None:
             return False
         checkpoint, self._checkpoint = self._checkpoint, None
         trainer, own = module.trainer, checkpoint["lrdecay"]
-        self._check(module, own)
-        module.journal.train.load_state(own["train"], module.device)
-        module.averages.trained = own.get("trained")
-        self._restore_order(module, own, checkpoint["random"])
+        self._check(course, trainer, own)
+        course.journal.train.load_state(own["train"], module.device)
+        course.averages.trained = own.get("trained")
+        self._restore_order(course, module, own, checkpoint["random"])
         extended = trainer.global_step in self.extended_at
         trainer.should_stop = own["should_stop"] and not extended  # early stopping's; Lightning forgets it
-        if extended and module.rates is not None:
-            module.rates.rescale()  # the next step's rate was that of the old horizon
+        if extended and course.rates is not None:
+            course.rates.rescale()  # the next step's rate was that of the old horizon
         return True
 
-    def _check(self, module: Resumable, own: dict[str, Any]) -> None:
-        assert module.horizon is not None
-        horizon = {key: getattr(module.horizon, key) for key in PLANNED}
+    def _check(self, course: Resumable, trainer: pl.Trainer, own: dict[str, Any]) -> None:
+        assert course.horizon is not None
+        horizon = {key: getattr(course.horizon, key) for key in PLANNED}
         was = {key: (own["horizon"] or {}).get(key, default) for key, default in PLANNED.items()}
-        if not is_schedule(own["schedule"], module.schedule):
-            raise ConfigError(f"schedule: the run's is {own['schedule']}, not {module.schedule!r}")
-        if was != horizon and module.trainer.global_step not in self.extended_at:
+        if not is_schedule(own["schedule"], course.schedule):
+            raise ConfigError(f"schedule: the run's is {own['schedule']}, not {course.schedule!r}")
+        if was != horizon and trainer.global_step not in self.extended_at:
             raise ConfigError(f"horizon: the run's is {was}, not {horizon}; resume_mode=extend changes it")
 
-    def _restore_order(self, module: Resumable, own: dict[str, Any], random: dict[str, Any]) -> None:
+    def _restore_order(
+        self, course: Resumable, module: pl.LightningModule, own: dict[str, Any], random: dict[str, Any]
+    ) -> None:
         """The order of the batches, and the generators that they and the steps draw from."""
-        trainer, order = module.trainer, module.order
+        trainer, order = module.trainer, course.order
         # Three steps whose order matters. A third-party loader is advanced to where the epoch stopped, which draws
         # from the generators; so they are restored after it; and since Lightning looks one batch ahead, they are put
         # back once more to before that batch was drawn.

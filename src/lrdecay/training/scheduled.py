@@ -43,7 +43,7 @@ class Quantities:
 
     Args:
         schedules: by the key of what they schedule, one of `SCHEDULABLE`.
-        owner: has the ``model``, and a ``label_smoothing``.
+        owner: the module that is trained.
         optimizer: with its configured values, before a checkpoint's are restored.
         horizon: of the run.
 
@@ -132,8 +132,8 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 
 
 def _dropout(owner: Any, optimizer: Optimizer) -> Quantity:
-    parts = [(part, "p", part.p) for part in owner.model.modules() if isinstance(part, DROPOUTS) and part.p]
-    named = [(part, getattr(part, "dropout", None)) for part in owner.model.modules()]
+    parts = [(part, "p", part.p) for part in owner.modules() if isinstance(part, DROPOUTS) and part.p]
+    named = [(part, getattr(part, "dropout", None)) for part in owner.modules()]
     parts += [(part, "dropout", value) for part, value in named if isinstance(value, float) and value > 0]
     _require(parts, "a model with dropout, such as model.dropout=0.1")
 
@@ -146,7 +146,7 @@ def _dropout(owner: Any, optimizer: Optimizer) -> Quantity:
 
 
 def _label_smoothing(owner: Any, optimizer: Optimizer) -> Quantity:
-    base = owner.label_smoothing
+    base = getattr(owner, "label_smoothing", 0.0)
     _require(base > 0, "a label_smoothing above 0")
 
     def put(factor: float) -> None:

@@ -88,3 +88,33 @@ class Tally:
         self._sums = sums if self._sums is None else self._sums + sums
         self._count += len(labels)
         self._aside = []
+
+
+class Losses:
+    """The losses of batches since the last reading, read as a `Tally`'s sums, with the batches for its images.
+
+    Whoever computes them need not say how many items a batch has.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Adds that of a batch."""
+        self._kept.append(loss.detach().reshape(()))
+
+    def read(self, reduce: Callable[[Tensor], Tensor], device: torch.device) -> np.ndarray:
+        """Since the last reading, over all processes: the losses, 0, their squares, and how many there were."""
+        losses = torch.stack(self._kept).to(device, torch.float32) if self._kept else torch.zeros(0, device=device)
+        sums = torch.stack([losses.sum(), losses.new_zeros(()), losses.square().sum()])
+        all_sums = torch.cat([sums, torch.full_like(sums[:1], len(losses))])
+        self._kept = []
+        return reduce(all_sums).cpu().numpy().astype(np.float64)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold to continue."""
+        return {"losses": list(self._kept)}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continues from what `state` gave."""
+        self._kept = [loss.to(device) for loss in state["losses"]]

@@ -22,8 +22,9 @@ const there = (value) => value !== null && value !== undefined;
 function written(measure, value, sign = "") {
   if (!there(value)) return "–";
   const [factor, digits, unit] = { accuracy: [100, 2, "%"], loss: [1, 4, ""] }[measure.unit] ?? [1, 1, ""];
-  const number = Number((factor * value).toFixed(digits)); // without which there is a negative zero
-  const text = (number + 0).toFixed(digits).replace("-", "−");
+  const digital = measure.unit === "number"; // so many digits, wherever the point is
+  const number = Number(digital ? value.toPrecision(sign ? 3 : 4) : (factor * value).toFixed(digits)); // without which there is a negative zero
+  const text = (digital ? String(number + 0) : (number + 0).toFixed(digits)).replace("-", "−");
   return (sign && number >= 0 ? "+" : "") + text + (sign ? "" : unit);
 }
 
@@ -122,7 +123,7 @@ function divergedCell(group) {
 }
 
 function drawRuns(runs) {
-  const metrics = ["test/acc", "val/acc", "val/loss"];
+  const metrics = data.leading;
   table(
     "runs",
     [
@@ -215,19 +216,19 @@ function smooth(values) {
   });
 }
 
-function curves(part) {
+function curves(panel) {
   const traces = [];
   const bands = byId("bands").checked && Number(byId("smoothing").value) === 0;
   for (const group of drawn()) {
-    for (const kind of byId("train").checked ? ["train", "val"] : ["val"]) {
-      const curve = group.curves[`${kind}/${part}`];
+    for (const kind of kinds(panel)) {
+      const curve = group.curves[panel[kind]];
       const base = { type: "scatter", x: group.x, name: `${escaped(group.name)} ${kind}`, connectgaps: true };
       const colour = colourOf(group);
       const dash = kind === "train" ? "dash" : "solid";
       if (byId("seeds").checked) {
         for (const run of data.runs.filter((run) => run.group === group.index && run.curves)) {
           const own = { color: colour, width: 1, dash };
-          traces.push({ ...base, x: run.x, y: smooth(run.curves[`${kind}/${part}`]), line: own, mode: "lines", opacity: 0.55,
+          traces.push({ ...base, x: run.x, y: smooth(run.curves[panel[kind]]), line: own, mode: "lines", opacity: 0.55,
             name: `${base.name}, seed ${run.seed}` });
         }
         continue;
@@ -246,6 +247,11 @@ function curves(part) {
   return traces;
 }
 
+// Of a panel's two curves those that are there and shown; what is measured in training only is shown always.
+function kinds(panel) {
+  return ["train", "val"].filter((kind) => panel[kind] && (kind === "val" || !panel.val || byId("train").checked));
+}
+
 function rates() {
   return drawn().map((group) => ({
     type: "scatter", x: group.rate.x, y: group.rate.y, name: escaped(group.name), mode: "lines",
@@ -254,20 +260,20 @@ function rates() {
 }
 
 function drawCurves() {
-  const log = byId("log").checked ? "log" : "linear";
   const x = { title: { text: "epoch" } };
-  const losses = { type: log, exponentformat: "power", ...range(log, "loss") };
-  plot("loss", curves("loss"), layout("loss", x, losses));
-  const accuracies = { tickformat: ".2~%", range: data.accuracies };
-  plot("acc", curves("acc"), layout("accuracy", x, accuracies));
+  data.panels.forEach((panel, index) => {
+    const log = panel.better === "lower" && byId("log").checked ? "log" : "linear";
+    const percents = panel.unit === "accuracy" ? { tickformat: ".2~%" } : { exponentformat: "power" };
+    const y = panel.limits ? { ...percents, range: panel.limits } : { type: log, ...percents, ...range(log, panel) };
+    plot(`panel${index}`, curves(panel), layout(escaped(panel.title), x, y));
+  });
   const lograte = byId("lograte").checked ? { type: "log" } : { rangemode: "tozero" };
   plot("lr", rates(), layout("learning rate", x, { ...lograte, exponentformat: "power" }));
 }
 
 // Around the means: on a logarithmic axis a band that reaches below 0 would have no end.
-function range(type, part) {
-  const kinds = byId("train").checked ? ["train", "val"] : ["val"];
-  const values = drawn().flatMap((group) => kinds.flatMap((kind) => group.curves[`${kind}/${part}`].mean));
+function range(type, panel) {
+  const values = drawn().flatMap((group) => kinds(panel).flatMap((kind) => group.curves[panel[kind]].mean));
   const positive = values.filter((value) => value > 0);
   if (type !== "log" || !positive.length) return {};
   const [low, high] = [Math.min(...positive), Math.max(...positive)].map(Math.log10);
@@ -404,6 +410,7 @@ function draw() {
 
 for (const [name] of Object.entries(data.measures)) byId("measure").append(element("option", { value: name }, name));
 byId("measure").value = data.shown[0];
+byId("plots").prepend(...data.panels.map((_, index) => element("div", { id: `panel${index}` })));
 for (const id of ["train", "seeds", "bands", "log", "lograte", "smoothing"]) byId(id).addEventListener("input", drawCurves);
 byId("every").addEventListener("input", drawTables);
 byId("measure").addEventListener("input", () => { drawSeeds(); drawKeys(); });

@@ -1,0 +1,155 @@
+"""Somebody's own LightningModule, trained under a schedule, recorded and resumed as a classifier is."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch.optim import Optimizer
+
+from lrdecay.errors import ConfigError
+from lrdecay.metrics import TRAIN_LOSS, Metrics
+from lrdecay.training import internals
+from lrdecay.training.course import Course
+from lrdecay.training.journal import Journal, OnDivergence
+from lrdecay.training.module import ScheduledModule
+from lrdecay.training.tally import Losses
+
+log = logging.getLogger(__name__)
+
+
+class LoggedJournal(Journal):
+    """Of a module that logs its metrics by ``self.log``: they are read where Lightning keeps them.
+
+    The loss of training is the mean of what ``training_step`` returned, whatever the module calls it.
+    """
+
+    def __init__(self, monitor: str, on_divergence: OnDivergence, known: Metrics) -> None:
+        super().__init__(monitor, on_divergence, known)
+        self.train = Losses()
+
+    def _of_epoch(self, trainer: pl.Trainer) -> dict[str, float]:
+        return self._trained(np.array(self.epoch_sums)) | self._logged(trainer, "train")
+
+    def _trained(self, sums: np.ndarray) -> dict[str, float]:
+        return {TRAIN_LOSS: float(sums[0] / sums[3])} if sums[3] else {}  # a step may be skipped
+
+    def _evaluated(self, trainer: pl.Trainer, split: str) -> dict[str, float]:
+        return self._logged(trainer, split)
+
+    def _logged(self, trainer: pl.Trainer, split: str) -> dict[str, float]:
+        there = trainer.callback_metrics
+        return {name: float(there[name]) for name in self.known.of_split(split) if name in there}
+
+    def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
+        # What the module logs has come to the loggers by itself.
+        ours = metrics.keys() - (self.known.keys() - {TRAIN_LOSS}) - trainer.callback_metrics.keys()
+        self.metrics |= metrics
+        self._tell(trainer, {name: value for name, value in metrics.items() if name in ours}, step)
+
+
+class OwnModule(ScheduledModule):
+    """Comes before the class of a module that is adopted."""
+
+    @property
+    def is_tested(self) -> bool:
+        loaders = any(is_overridden("test_dataloader", owner) for owner in (self, self.trainer.datamodule) if owner)  # type: ignore[attr-defined]
+        return is_overridden("test_step", self) and loaders
+
+    def configure_optimizers(self) -> Any:
+        of_class = super().configure_optimizers
+        return self.course.configure(self, self, lambda: _optimizer(of_class(), type(self).__name__))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if outputs:  # Lightning has divided the loss by the batches whose gradients are added up
+            self.course.journal.train.add(outputs["loss"] * self.trainer.accumulate_grad_batches)
+        super().on_train_batch_end(outputs, batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        if missing := self._missing("val"):
+            raise ConfigError(missing)
+        if not self.trainer.sanity_checking:
+            self.course.follow(self.course.journal.end_validation(self.trainer))
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        if missing := self._missing("test"):
+            log.warning(missing)  # which is no reason to lose the training
+        self.course.journal.end_evaluation(self.trainer, "test")
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        if missing := self._missing("train"):
+            raise ConfigError(missing)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.trainer.state.fn == "fit":
+            log.warning(
+                "module: a resumed run is exactly what it would have been without the stop only if all that %s "
+                "remembers is in its state_dict or its on_save_checkpoint; metrics of the epoch that was cut are those "
+                "of its rest",
+                type(self).__name__,
+            )
+
+    def _missing(self, split: str) -> str:
+        """What to say of the declared metrics of a split that are not logged in it; nothing where all are."""
+        there = self.trainer.callback_metrics
+        declared = [name for name in self.course.journal.known.of_split(split) if name != TRAIN_LOSS]
+        if not (missing := [name for name in declared if name not in there]):
+            return ""
+        logged = ", ".join(sorted(there)) or "nothing"
+        return f"metrics.{missing[0]}: must be logged by {type(self).__name__}, by self.log; it has logged {logged}"
+
+
+def adopt(module: pl.LightningModule, course: Course) -> ScheduledModule:
+    """Makes a module follow a course: it stays what it is, and its class gets `OwnModule` before it.
+
+    Raises:
+        ConfigError: Lightning does not step its optimizer, it cannot be validated, or a name is taken.
+    """
+    kind = type(module)
+    if not module.automatic_optimization:
+        raise ConfigError(
+            f"module: {kind.__name__} optimizes by hand, where steps cannot be counted beforehand; "
+            "lrdecay.adapters.lightning.ScheduleCallback schedules it under a trainer of your own"
+        )
+    if not is_overridden("validation_step", module):
+        raise ConfigError(f"module: {kind.__name__} must have a validation_step, by whose metrics runs are judged")
+    if hasattr(module, "course"):
+        raise ConfigError(f"module: {kind.__name__} must have no attribute called course, which is added here")
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    module.__class__ = type(kind.__name__, (OwnModule, kind), named)
+    assert isinstance(module, ScheduledModule)
+    module.course = course
+    internals.keep_hyperparameters_from_loggers(module)
+    return module
+
+
+def _optimizer(made: Any, name: str) -> Optimizer:
+    """The one optimizer of what ``configure_optimizers`` may return."""
+    if isinstance(made, Optimizer):
+        return made
+    if isinstance(made, Mapping) and "optimizer" in made:
+        if made.get("lr_scheduler") is not None:
+            raise ConfigError(_with_scheduler(name))
+        return _optimizer(made["optimizer"], name)
+    if isinstance(made, Sequence) and len(made) == 2 and all(isinstance(part, list | tuple) for part in made):
+        optimizers, schedulers = made
+        if schedulers:
+            raise ConfigError(_with_scheduler(name))
+        made = optimizers
+    if isinstance(made, Sequence) and len(made) == 1:
+        return _optimizer(made[0], name)
+    given = f"{len(made)} of them" if isinstance(made, Sequence) else type(made).__name__
+    raise ConfigError(f"optimizer=own: {name}'s configure_optimizers must return one optimizer, not {given}")
+
+
+def _with_scheduler(name: str) -> str:
+    return (
+        f"optimizer=own: {name}'s configure_optimizers must return its optimizer without a scheduler, since schedule= "
+        "sets the rate; another optimizer= leaves that method aside"
+    )

@@ -26,6 +26,20 @@ class TestGroups:
     def test_a_key_that_varies_together_with_the_schedule_is_said(self):
         assert labels(a_run(), at_rate("cosine", 1.0)) == ["step lr=0.1", "cosine lr=1.0"]
 
+    def test_keys_that_end_alike_are_told_apart(self):
+        runs = [a_run(), a_run(), a_run()]
+        for run, (ours, its_own) in zip(runs, ((0.1, 1), (0.2, 1), (0.1, 2)), strict=True):
+            run.plan.config |= {"optimizer": {"lr": ours}, "module": {"_target_": "mine.Module", "lr": its_own}}
+        assert labels(*runs)[1:] == ["module.lr=1 optimizer.lr=0.2", "module.lr=2 optimizer.lr=0.1"]
+        assert labels(*runs[:2]) == ["lr=0.1", "lr=0.2"]
+
+    def test_the_schedule_of_another_quantity_is_not_taken_for_its_value(self):
+        runs = [a_run(), a_run()]
+        for run, name in zip(runs, ("cosine", "linear"), strict=True):
+            run.plan.choices["schedule@scheduled.label_smoothing"] = name
+            run.plan.config["scheduled"] = {"label_smoothing": {"_target_": name}}
+        assert labels(*runs) == ["scheduled.label_smoothing=cosine", "scheduled.label_smoothing=linear"]
+
     def test_have_names_of_their_own(self):
         alone, both = a_run("plateau"), a_run("plateau", factor=0.5)
         alone.plan.choices["scale"], both.plan.choices["scale"] = "none", "plateau"

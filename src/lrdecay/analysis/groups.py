@@ -286,14 +286,17 @@ def _rivals(key: str, record: Record, choices: Sequence[str]) -> tuple[str, str 
 def _label(differs: Mapping[str, Any]) -> str:
     # No choice adds nothing, and schedule=plateau chooses scale=plateau itself.
     chosen = [brief(value) for key, value in differs.items() if key in LABELLED_CHOICES and value not in ("none", "?")]
-    keys = [
-        f"{_short(key)}={brief(value)}"
-        for key, value in differs.items()
-        if key not in LABELLED_CHOICES and value != "?"
-    ]
+    values = {key: value for key, value in differs.items() if key not in LABELLED_CHOICES and value != "?"}
+    keys = [f"{_short(key, values)}={brief(value)}" for key, value in values.items()]
     return " ".join([*dict.fromkeys(chosen), *keys])
 
 
-def _short(key: str) -> str:
-    name = key.split(".")[-1]
+def _short(key: str, among: Iterable[str] = ()) -> str:
+    """The last part of a key, or as many as no other of these has: ``lr``, or ``optimizer.lr`` beside ``module.lr``."""
+    parts = key.split(".")
+    others = [other.split(".") for other in among if other != key]
+    own = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+    name = ".".join(parts[-own:])
+    if "@scheduled." in key:  # a schedule of it, and not its value
+        name = f"scheduled.{parts[-1]}"
     return SYMBOLS.get(name, brief(name))

@@ -106,8 +106,9 @@ def _hyperparameters(config: DictConfig, plan: Plan) -> dict[str, Any]:
     groups = [group for group in ("schedule", "scale", "optimizer", "module", "model", "data") if config.get(group)]
     values: dict[str, Any] = {group: plan.choices.get(group, "") for group in groups}
     values |= {"data": plan.data, "seed": config.seed}
-    for group in groups:
-        values |= flatten(plan.config[group], f"{group}.")
+    values |= {key: plan.config[key] for key in ("duration", "ssr", "label_smoothing") if key in plan.config}
+    for group in [*groups, "scheduled"]:
+        values |= flatten(plan.config.get(group) or {}, f"{group}.")
     return {key: value for key, value in values.items() if not key.endswith("_target_")}
 
 

@@ -160,14 +160,15 @@ class Hyperparameters(Callback):
     whose metrics are the curves' last values. Other loggers get the values at the start.
 
     TensorBoard takes one type for a column, from whichever run it reads first, and answers no request when another run
-    has another. So what is a number in one run and a text in another is a text in all: durations, and what a model or
-    data set takes as one number or several. What is null in some runs is not there.
+    has another. So what is a number in one run and a text in another is a text in all: durations, and what a model, a
+    data set or somebody's module takes as one number or several. What is null in some runs is not there.
 
     Args:
         values: plain values by name.
     """
 
-    TEXTS = ("model.hidden", "model.image_size", "data.val_size")
+    TEXTS = ("model.hidden", "model.image_size", "data.val_size", "duration")
+    OF_TEXTS = ("module.", "scheduled.")
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
@@ -199,7 +200,9 @@ class Hyperparameters(Callback):
             return
         texts = {*self.TEXTS, *(f"schedule.{name}" for name in duration_keys())}
         values = {
-            key: value if isinstance(value, bool | int | float) and key not in texts else str(value)
+            key: value
+            if isinstance(value, bool | int | float) and key not in texts and not key.startswith(self.OF_TEXTS)
+            else str(value)
             for key, value in self.values.items()
             if value is not None
         }

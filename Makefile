@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where MNIST lies, if it does: the article's own experiment is shown then.
 MNIST := $(wildcard $(or $(LRDECAY_DATA),data)/MNIST/raw/train-images-idx3-ubyte)
 
-.PHONY: help run test test-fast test-all lint format clean tensorboard
+.PHONY: help run test test-fast test-all lint format docs clean tensorboard
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,11 +43,15 @@ test-fast: .venv/dev  ## what needs no training and no other program, for every 
 test-all: .venv/browser .venv/slurm  ## every test
 	$(BIN)/pytest -n auto --dist worksteal
 
-lint: .venv/dev  ## ruff, mypy, and the layers of the packages
+lint: .venv/dev  ## ruff, mypy, the layers of the packages, and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+docs: .venv/dev  ## the site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: .venv/dev  ## what ruff can fix by itself
 	$(BIN)/ruff check --fix

@@ -53,4 +53,6 @@ def test_a_job_is_named_by_what_varied(overrides, fixed, expected):
 
 
 def test_which_is_better():
-    assert (better("val/loss"), better("val/acc")) == ("min", "max")
+    assert [better(name, _root_=OmegaConf.create()) for name in ("val/loss", "val/acc")] == ["min", "max"]
+    declared = OmegaConf.create({"metrics": {"val/acc": "lower", "val/r2": {"better": "higher"}}})
+    assert [better(name, _root_=declared) for name in ("val/acc", "val/r2")] == ["min", "max"]

@@ -3,6 +3,7 @@
 MkDocs calls this file whenever the site is built (``hooks`` in ``mkdocs.yml``), so that no page can be out of date.
 """
 
+import collections.abc
 import functools
 import importlib
 import inspect
@@ -108,7 +109,7 @@ def curves() -> Iterator[tuple[str, tuple[RateCurve, BoundedCurve]]]:
 def keys() -> str:
     """Every key of the configuration, with its type, default and range."""
     lines = ["# Keys", "", "Every key that can be set as `key=value`, from the files in `conf`.", ""]
-    lines += ["## Of a run", "", *_table(CONF / "config.yaml", ""), ""]
+    lines += ["## Run settings", "", *_table(CONF / "config.yaml", ""), ""]
     for group in GROUPS:
         lines += [f"## {group}", ""]
         for file in sorted((CONF / group).rglob("*.yaml")):
@@ -116,11 +117,13 @@ def keys() -> str:
                 continue
             choice = file.relative_to(CONF / group).with_suffix("").as_posix()
             name = f"hydra/{choice.replace('/', '=')}" if group == "hydra" else f"{group}={choice}"
-            what = _head(file).partition("\n")[0]
+            what = " ".join(row for row in _head(file).splitlines() if not row.startswith("python "))
             prefix = f"hydra.{choice.partition('/')[0]}" if group == "hydra" else group
+            if file.read_text(encoding="utf-8").startswith("# @package _global_"):
+                prefix = ""
             lines += [f"### {name}", "", what, "", *_table(file, prefix), ""]
         if group == "schedule":
-            lines += ["### Placement, of every schedule", "", *_table(CONF / "schedule/base/placement.yaml", group), ""]
+            lines += ["### Placement (all schedules)", "", *_table(CONF / "schedule/base/placement.yaml", group), ""]
     return "\n".join(lines)
 
 
@@ -134,14 +137,16 @@ def _head(file: Path) -> str:
 def _table(file: Path, prefix: str) -> list[str]:
     """A row for each key of a file."""
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    types = _types(target_of(file.stem) if file.parent == CONF / "schedule" else (values or {}).get("_target_"))
+    target = target_of(file.stem) if file.parent == CONF / "schedule" else (values or {}).get("_target_")
+    types = _types("lrdecay.schedules.Schedule" if file.stem == "placement" else target)
     rows = list(_rows(file, prefix))
     if not rows:
         return ["It has no keys of its own."]
     head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, default, comment in rows:
         allowed = ALLOWED.get(key, "")
-        meaning = "; ".join(part for part in (comment, allowed if allowed not in comment else "") if part)
+        new = set(re.findall(r"\w+", allowed)) - set(re.findall(r"\w+", comment)) - {"or", "null"}
+        meaning = "; ".join(part for part in (comment, allowed if new else "") if part)
         known = yaml.safe_load(default)
         kind = types.get(key.rpartition(".")[2]) or ("" if known is None else _type(type(known)))
         cells = [f"`{key}`", kind, f"`{default}`", meaning]
@@ -191,6 +196,8 @@ def _type(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     plain = re.findall(r"\b(?:int|float|str|bool|None)\b", text if "[" in text or "|" in text else f"{text}")
     several = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (list, tuple, collections.abc.Sequence):
+        return "list"
     if several and typing.get_origin(annotation) not in (list, tuple, dict):
         return " or ".join(dict.fromkeys(filter(None, map(_type, several))))
     return {"NoneType": "null", "None": "null"}.get(text, " or ".join(dict.fromkeys(plain)) or text.rpartition(".")[2])
@@ -207,7 +214,10 @@ def schedule_page(name: str, is_drawn: bool) -> str:
     lines += ["## When to use it", "", when()[name], ""]
     lines += ["## Use", "", "```sh", *(commands or [f"python train.py schedule={name}"]), "```", ""]
     lines += ["## Keys", "", *_table(file, "schedule"), ""]
-    lines += ["Its [placement](../keys.md#placement-of-every-schedule) has the keys that all have.", ""]
+    if (CONF / f"scale/{name}.yaml").exists():
+        lines += [f"Those of its scale are keys of [`scale`](../keys.md#scale{name}).", ""]
+    if name != "torch":
+        lines += ["It also takes the [placement keys](../keys.md#placement-all-schedules) common to all schedules.", ""]
     target = target_of(name)
     if target.startswith("lrdecay.schedules."):
         made = getattr(importlib.import_module("lrdecay.schedules"), target.rpartition(".")[2])
@@ -259,7 +269,7 @@ def gallery(drawn: dict[str, tuple[RateCurve, BoundedCurve]]) -> str:
         "# Gallery",
         "",
         "The convex bound is on the loss that is left at the end of a run as long as the one drawn, relative to the "
-        "lowest; it needs no training, and is true of convex losses. Measured is the gain on the fixed rate in test "
+        "lowest; it needs no training, and holds for convex losses. Measured is the gain on the fixed rate in test "
         "accuracy or, where that was not compared, test loss, by the first [claim](findings.md) that has it.",
         "",
         "![Every schedule over one run](images/gallery.png)",
@@ -272,7 +282,8 @@ def gallery(drawn: dict[str, tuple[RateCurve, BoundedCurve]]) -> str:
         lines.append(
             f"| [{name}](reference/schedules/{name}.md) | ×{bounded.best / lowest:.2f} | {' | '.join(cells)} |"
         )
-    return "\n".join([*lines, ""])
+    unknown = [f"| [{name}](reference/schedules/{name}.md) | – |{' |' * len(problems)}" for name in UNDRAWN]
+    return "\n".join([*lines, *unknown, "", "–: the rate follows a metric, or is a scheduler of somebody else's.", ""])
 
 
 def standings() -> dict[str, dict[str, str]]:

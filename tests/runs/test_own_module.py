@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-from support.programs import Program, run_apart
+from support.programs import ROOT, Program, run_apart
 
 from lrdecay.records.record import read
 from lrdecay.schedules import Cosine, Horizon
@@ -21,7 +21,8 @@ def trained(folder, *words: str, name: str = "a") -> Program:
     # A mapping on the command line is merged with the one before it, and does not take its place.
     given = {word.partition("=")[0] for word in words}
     line = [word for word in LINE if word.partition("=")[0] not in given]
-    return run_apart("train.py", *line, *words, f"hydra.run.dir=outputs/runs/{name}", cwd=folder)
+    path = str(ROOT / "tests")  # for the processes that it starts itself
+    return run_apart("train.py", *line, *words, f"hydra.run.dir=outputs/runs/{name}", cwd=folder, PYTHONPATH=path)
 
 
 def test_its_optimizer_follows_the_schedule_and_what_it_logs_is_recorded(tmp_path):
@@ -144,9 +145,94 @@ def test_it_can_train_a_network_of_ours(tmp_path):
     assert evaluated.returncode == 0, evaluated.stderr
 
 
+def test_train_loss_is_the_mean_whatever_the_module_logs_under_that_name(tmp_path):
+    words = ["module._target_=support.own.LogsItsLoss", "metrics={val/mse: lower, val/seldom: lower, val/auc: higher}"]
+    done = trained(tmp_path, *words, "trainer.num_sanity_val_steps=1")
+    assert done.returncode == 0, done.stderr
+    record = read(tmp_path / "outputs/runs/a/record.json")
+    told = float(done.stdout.partition("mean of the losses ")[2].split()[0])
+    assert_allclose(sum(row["train/loss"] for row in record.progress.epochs) / 3, told, rtol=1e-5)
+    assert "train/loss" in pd.read_csv(tmp_path / "outputs/runs/a/metrics.csv")
+    # What was not measured in an epoch has no value there, and what is no number is only not known.
+    assert [row.get("val/seldom") for row in record.progress.epochs] == [0, None, 2]
+    assert record.outcome.status == "completed"
+    assert record.outcome.final["val/auc"] is None
+
+
+def test_what_was_logged_before_a_stop_is_not_missed_after_it(tmp_path):
+    words = [
+        "module._target_=support.own.LogsItsLoss",
+        "+module.stop_at=8",
+        "metrics={val/mse: lower, train/early: lower}",
+    ]
+    assert trained(tmp_path, *words).returncode == 143
+    again = run_apart("train.py", "resume=outputs/runs/a", "trust=true", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_layers_that_are_made_late_can_be_used_afterwards(tmp_path):
+    done = trained(tmp_path, "module._target_=support.own.Late")
+    assert done.returncode == 0, done.stderr
+    record = read(tmp_path / "outputs/runs/a/record.json")
+    assert record.plan.parameters == 2
+    evaluated = run_apart("scripts/evaluate.py", "--trust", "outputs/runs/a", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert f"test_mse {record.outcome.final['test_mse']}" in evaluated.stdout
+    found = run_apart(
+        "scripts/find_lr.py", *LINE[:6], "module._target_=support.own.Late", "--steps", "40", cwd=tmp_path
+    )
+    assert "error: unexpected" not in found.stderr
+
+
+def test_what_has_no_test_is_not_evaluated(tmp_path):
+    assert trained(tmp_path, "module._target_=support.own.Untested", "metrics={val/mse: lower}").returncode == 0
+    done = run_apart("scripts/evaluate.py", "--trust", "outputs/runs/a", cwd=tmp_path)
+    assert "cannot be tested: Untested has no test_step" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_range_test_begins_where_it_says(tmp_path):
+    words = [*LINE[:6], "module._target_=support.own.Groups", "--steps", "40", "--low", "1e-3", "--high", "1"]
+    done = run_apart("scripts/find_lr.py", *words, cwd=tmp_path)
+    assert "first rates [0.001, 0.0005]" in done.stdout
+    assert "rate of its first parameter group: " in done.stdout
+    refused = run_apart("scripts/find_lr.py", *words, "--apply", cwd=tmp_path)
+    assert "error: --apply: cannot be combined with optimizer=own" in refused.stderr
+
+
+def test_metrics_that_were_declared_the_wrong_way_round_are_set_right_without_training(tmp_path):
+    sweep = ["-m", *(word for word in LINE if not word.startswith("metrics")), "schedule=constant,cosine", "name=a"]
+    for direction, measure in (("higher", False), ("lower", True)):
+        words = [f"metrics={{val/mse: {direction}}}", *(["seed=1,2"] if measure else ["seed=1"])]
+        done = run_apart("train.py", *sweep, *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv(tmp_path / "outputs/sweeps/a/comparison.csv")
+        assert ("val/mse rise" in set(table.measure)) == measure
+    records = [read(path) for path in (tmp_path / "outputs/sweeps/a").glob("*/record.json")]
+    assert {record.plan.config["metrics"]["val/mse"] for record in records} == {"lower"}
+    assert len(records) == 4
+
+
+def test_processes_agree_on_what_they_have_measured(tmp_path):
+    words = [
+        "module._target_=support.own.ByRank",
+        "metrics={val/mse: lower}",
+        "trainer=ddp_cpu",
+        "trainer.max_epochs=3",
+    ]
+    scaled = ["scale=plateau", "scale.metric=val/mse", "scale.patience=0", "scale.threshold=0"]
+    done = trained(tmp_path, *words, *scaled)
+    assert done.returncode == 0, done.stderr
+    record = read(tmp_path / "outputs/runs/a/record.json")
+    assert [row["val/mse"] for row in record.progress.epochs] == [1, 1, 1]  # 1 ± the epoch
+    text = done.stdout + done.stderr
+    ends = {text.partition(f"rank {rank} ends at ")[2].split()[0] for rank in (0, 1)}
+    assert len(ends) == 1
+
+
 OWN = "module._target_=support.own."
 BACK = "optimizer=own: Returns's configure_optimizers must return "
-LOGGED = "must be logged by Line, by self.log; it has logged"
+LOGGED = "must be logged by Line, by self.log with on_epoch=True; it has logged"
 REFUSED = {
     f"{OWN}ByHand": "module: ByHand optimizes by hand, where steps cannot be counted beforehand; lrdecay.adapters",
     f"{OWN}Unvalidated": "module: Unvalidated must have a validation_step, by whose metrics runs are judged",
@@ -169,6 +255,9 @@ REFUSED = {
     "metric=test_mse": "metric=test_mse: must be one of val/mse, val/fit",
     "module._target_=null": "metrics: must be null without module=, for those of a classifier are known",
     "module._target_=null|metrics=null|metric=val/acc": "optimizer=own: must come with module=, which has one",
+    "+optimizer.lr=9": "optimizer.lr: must be left to the module with optimizer=own",
+    "module._target_=null|metrics=null|metric=val/acc|optimizer=adam|+module.width=4": "module.width: must come with",
+    f"{OWN}SavesAnything": "module: what SavesAnything's on_save_checkpoint adds must be tensors and plain values, to",
     "label_smoothing=0.1": "label_smoothing=0.1: must be 0 with module=, whose loss is its own",
     "scale=plateau": "scale.metric=val/loss: must be one of val/mse, val/fit, train/last, train/loss",
     "callbacks.checkpoints.monitor=f1": "callbacks.checkpoints.monitor=f1: must be one of val/mse, val/fit, or null",
@@ -203,3 +292,10 @@ def test_the_same_run_with_other_words_for_its_metrics_is_no_other(tmp_path):
         assert trained(tmp_path, *words, name=name).returncode == 0
     hashes = [read(tmp_path / f"outputs/runs/{name}/record.json").result_hash for name in "abc"]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_lightning_under_its_other_name_is_named(tmp_path):
+    pytest.importorskip("lightning", reason="the oracles extra is not installed")
+    done = trained(tmp_path, "module._target_=support.other_lightning.Module")
+    assert done.returncode == 1
+    assert "error: module: Module must be a pytorch_lightning.LightningModule, and is one of lightning" in done.stderr

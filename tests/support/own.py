@@ -41,7 +41,7 @@ class Line(pl.LightningModule):
         if self.trainer.global_step == self.stop_at and not self.trainer.ckpt_path:
             os.kill(os.getpid(), signal.SIGTERM)
         loss = self._loss(batch)
-        self.losses.append(float(loss))
+        self.losses.append(float(loss.detach()))
         return loss
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
@@ -123,3 +123,61 @@ class Wraps(Line):
     def _loss(self, batch: list[Tensor]) -> Tensor:
         inputs, labels = batch
         return nn.functional.cross_entropy(self.model(inputs), labels)
+
+
+class LogsItsLoss(Line):
+    """Logs ``train/loss`` of every step, as most do, and other metrics not always, or not a number."""
+
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
+        loss = super().training_step(batch, index)
+        self.log("train/loss", loss)
+        if index == 0:
+            self.log("train/early", loss, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], index: int) -> None:
+        if self.trainer.sanity_checking:
+            return
+        super().validation_step(batch, index)
+        self.log("val/auc", float("nan"))
+        if self.current_epoch % 2 == 0:
+            self.log("val/seldom", float(self.current_epoch))
+
+
+class Late(Line):
+    """Has its layers only when it is set up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.line
+
+    def setup(self, stage: str) -> None:
+        if not hasattr(self, "line"):  # it is set up for validation and test too
+            self.line = nn.Linear(1, 1)
+
+
+class SavesAnything(Line):
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["own"] = {"tensor": torch.ones(1), "function": self.forward}
+
+
+class Groups(Line):
+    """Gives each group a rate, and leaves torch's default for the optimizer."""
+
+    def configure_optimizers(self) -> object:
+        return torch.optim.SGD([{"params": [self.line.weight], "lr": 0.2}, {"params": [self.line.bias], "lr": 0.1}])
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.trainer.global_step == 0:
+            print("first rates", [group["lr"] for group in optimizer.param_groups])
+
+
+class ByRank(Line):
+    """Is better in one process and worse in the other, without any synchronisation."""
+
+    def validation_step(self, batch: list[Tensor], index: int) -> None:
+        rank = self.global_rank
+        self.log("val/mse", 1.0 + self.current_epoch * (2 * rank - 1), sync_dist=False)
+
+    def on_train_end(self) -> None:
+        print(f"rank {self.global_rank} ends at {self.trainer.optimizers[0].param_groups[0]['lr']:g}")

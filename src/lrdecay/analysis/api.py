@@ -44,7 +44,7 @@ def load(*folders: str | PathLike[str]) -> "list[Record]":
 def compare(
     runs: "Sequence[Record]", baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
 ) -> "Comparison":
-    """What the runs say of each other: groups, their measures and differences, and what has to be known about them.
+    """Compares runs: groups, their measures and differences, and what has to be known about them.
 
     Args:
         runs: as `load` gives them, on one data set.

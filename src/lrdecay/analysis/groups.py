@@ -15,7 +15,7 @@ import numpy as np
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets, measures_of, number
 from lrdecay.errors import is_integer
-from lrdecay.metrics import Metrics
+from lrdecay.metrics import Metrics, merged
 from lrdecay.records.identity import SINCE_ADDED, determining, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
@@ -53,7 +53,7 @@ class Group:
     @property
     def metrics(self) -> Metrics:
         """What its runs measure."""
-        return self.runs[0].metrics
+        return merged(run.metrics for run in self.runs)
 
     @property
     def completed(self) -> list[Record]:

@@ -65,6 +65,8 @@ def main(conf: Path) -> None:
 
     require_range(arguments.low, high, arguments.steps)
     parts = build(config)
+    if arguments.apply and parts.make_optimizer is None:
+        raise ConfigError("--apply: cannot be combined with optimizer=own, whose module sets the rate")
     prepare_process(config.process.tune, config.process.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with without_expected_warnings():
@@ -80,4 +82,5 @@ def main(conf: Path) -> None:
     print(relative(arguments.output), file=speak)
     if found.suggestion is None:
         raise ConfigError("find_lr: no rate to suggest")
-    print(f"optimizer.lr={found.suggestion:.2g}")
+    own = parts.make_optimizer is None
+    print(f"{'rate of its first parameter group: ' if own else 'optimizer.lr='}{found.suggestion:.2g}")

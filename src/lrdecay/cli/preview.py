@@ -56,4 +56,6 @@ def main(conf: Path) -> None:
         say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{of}")
     if any(config.get("scale") for _, config in configs):
         say("scale: drawn as 1; it follows a metric that only training has")
+    if any(config.optimizer.get("_target_") is None for _, config in configs):
+        say("optimizer=own: drawn as multiples of the module's own rate")
     say(relative(arguments.output))

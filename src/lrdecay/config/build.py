@@ -156,6 +156,11 @@ class Parts:
         node = self.config.module
         ours = "model" in node and node.model is not None and node.model == self.config.model
         module = instantiate(node, "module", **({"model": self.model()} if ours else {}))
+        if any(kind.__module__.startswith("lightning.pytorch.") for kind in type(module).__mro__):
+            name = type(module).__name__
+            raise ConfigError(
+                f"module: {name} must be a pytorch_lightning.LightningModule, and is one of lightning.pytorch"
+            )
         return _of_kind(pl.LightningModule, module, "module")
 
     def trainer(self, **arguments: Any) -> "pl.Trainer":

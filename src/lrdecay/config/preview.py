@@ -100,8 +100,10 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
         ConfigError: a value cannot be used, as in training; but no optimizer is made, so none can refuse a momentum.
     """
     parts = build(config)
-    if "lr" not in config.optimizer:
-        raise ConfigError("optimizer.lr: must be given, to draw the rates; with optimizer=own as +optimizer.lr=0.1")
+    own = config.optimizer.get("_target_") is None  # whose rate only its module knows: drawn as multiples of it
+    if "lr" not in config.optimizer and not own:
+        raise ConfigError("optimizer.lr: must be given, to draw the rates")
+    rate = 1.0 if own else config.optimizer.lr
     schedule, _ = parts.schedule, parts.scale
     run = horizon(config, steps_per_epoch)
     run = replace(run, total_steps=run.total_steps * times)
@@ -113,8 +115,8 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
             factors[key] = other.over(run)(steps)
     with within("schedule"):
         if not isinstance(schedule, Schedule):
-            return RateCurve(label, run, steps, schedule.rates(config.optimizer.lr, run)[steps], factors=factors)
+            return RateCurve(label, run, steps, schedule.rates(rate, run)[steps], factors=factors)
         placed = schedule.over(run)
-        rates = config.optimizer.lr * placed(steps)
+        rates = rate * placed(steps)
         momentum = None if schedule.momentum is None else placed.momentum(steps)
     return RateCurve(label, run, steps, rates, momentum, factors)

@@ -79,6 +79,10 @@ def _check_module(config: DictConfig) -> None:
         raise ConfigError("metrics: must be null without module=, for those of a classifier are known")
     if config.optimizer.get("_target_") is None and not own:
         raise ConfigError("optimizer=own: must come with module=, which has one")
+    if not own and (others := [key for key in config.get("module") or {} if key != "_target_"]):
+        raise ConfigError(f"module.{others[0]}: must come with module._target_, the class that takes it")
+    if config.optimizer.get("_target_") is None and (others := [key for key in config.optimizer if key != "_target_"]):
+        raise ConfigError(f"optimizer.{others[0]}: must be left to the module with optimizer=own")
     if own and config.get("label_smoothing"):
         raise ConfigError(f"label_smoothing={config.label_smoothing}: must be 0 with module=, whose loss is its own")
 

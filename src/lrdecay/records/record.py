@@ -19,7 +19,7 @@ import msgspec
 
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
-from lrdecay.metrics import Metrics, metrics_of
+from lrdecay.metrics import METRICS, Metrics, metrics_of
 from lrdecay.records.identity import result_hash
 from lrdecay.records.provenance import provenance
 from lrdecay.records.upgrades import upgraded
@@ -163,8 +163,21 @@ class Record(msgspec.Struct):
 
     @property
     def metrics(self) -> Metrics:
-        """What it measures, as its configuration says."""
-        return metrics_of(self.plan.config)
+        """What it measures, as its configuration says; a run that was refused for that has measured nothing."""
+        try:
+            return metrics_of(self.plan.config)
+        except ConfigError:
+            return METRICS
+
+    def redeclare(self, metrics: Any) -> None:
+        """Writes down other words on its metrics than it began with, which change nothing in it.
+
+        Args:
+            metrics: as in a configuration.
+        """
+        if self.plan.config.get("metrics") != metrics:
+            self.plan.config["metrics"] = self.plan.composed["metrics"] = metrics
+            write(self)
 
     @property
     def result_hash(self) -> str:
@@ -227,13 +240,9 @@ def read(path: Path) -> Record:
             name: msgspec.convert({key: values[key] for key in kind.__struct_fields__}, kind)
             for name, kind in PARTS.items()
         }
-        record = Record(path.parent, **parts)
-        assert record.metrics, "of every record"
     except msgspec.ValidationError as error:
         raise RecordError(f"{path}: not a complete record: {mismatch(error)[1:]}") from error
-    except ConfigError as error:
-        raise RecordError(f"{path}: not a complete record: {error}") from error
-    return record
+    return Record(path.parent, **parts)
 
 
 def find(paths: Iterable[Path]) -> list[Path]:

@@ -63,7 +63,7 @@ def ended(record: Record) -> str:
     seconds = format_seconds(record.progress.seconds)
     cut_short = f" · [bold]{escape(record.cut_short)}[/]" if record.cut_short else ""
     folder = escape(relative(record.directory))
-    return f"[bold]{escape(str(record.plan.data))}[/]: {result(record)}{cut_short} · {seconds} → {folder}"
+    return f"[bold]{escape(str(record.plan.data))}[/]: {escape(result(record))}{cut_short} · {seconds} → {folder}"
 
 
 def named_schedule(choices: Mapping[str, str]) -> str:

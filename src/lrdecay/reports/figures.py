@@ -89,8 +89,9 @@ def _comparison(groups: Sequence[Group], size: Size) -> Figure:
         _draw_rates(rates, group, style)
         handles.append(Line2D([], [], **style | marked))
     for axes, panel in zip(panels, shown, strict=True):
-        drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()]
-        positive = panel.better == "lower" and any((values > 0).any() for values in drawn)
+        drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()])
+        drawn = drawn[np.isfinite(drawn)]
+        positive = panel.better == "lower" and drawn.size and (drawn > 0).all()
         axes.set(title=plain(panel.title), yscale="log" if positive else "linear", ylim=limits(groups, panel))
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (*panels, rates):

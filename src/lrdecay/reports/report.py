@@ -109,7 +109,7 @@ def table(comparison: Comparison, most: int = PRINTED) -> Table:
     grid.add_column("group", overflow="fold")
     grid.add_column("runs", justify="right")
     for metric in metrics:
-        grid.add_column(metric, justify="right", no_wrap=True)
+        grid.add_column(Text(metric), justify="right", no_wrap=True)
     grid.add_column("best epoch", justify="right")
     grid.add_column("s/epoch", justify="right")
     groups, metric = best_groups(comparison.groups, MOST_PRINTED)
@@ -197,7 +197,7 @@ def _numbers(measure: Measure, row: pd.Series) -> str:
         return ""
     text = measure.interval(row["difference"], row["difference low"], row["difference high"])
     alike = row["pairs"] > 1 and not np.isfinite(row["difference low"])
-    return f" {text} (in all)" if alike else f" {text}"
+    return f" {text} (the same for every seed)" if alike else f" {text}"
 
 
 def _lines(comparison: Comparison) -> list[str]:

@@ -65,13 +65,17 @@ def _monitor(parts: Parts) -> str:
 
 
 def take_weights(module: ScheduledModule, path: Path) -> None:
-    """Loads the weights of a checkpoint into the module, and nothing else.
+    """Loads the weights of a checkpoint into the module, and nothing else; into somebody's own when it has its layers.
 
     Raises:
         ConfigError: it cannot be read, or is of another model.
     """
+    weights = read_checkpoint(path)["state_dict"]
+    if not isinstance(module, Classifier):
+        module.course.weights = weights
+        return
     try:
-        module.load_state_dict(read_checkpoint(path)["state_dict"])
+        module.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(f"model: does not fit the weights of {path}: {one_line(error)}") from error
 

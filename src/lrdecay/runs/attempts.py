@@ -102,6 +102,8 @@ def find_attempt(record: Record, config: DictConfig, extends: bool) -> Attempt:
     if others := [change for change in changed if not (extends and decides_the_end(change.partition("=")[0]))]:
         folder = console.relative(record.directory)
         raise ConfigError(f"{folder}: already contains a different run: {'; '.join(others)}")
+    if earlier.settled:
+        earlier.redeclare(plain.get("metrics"))
     noted: dict[str, Any] = {}
     if earlier.plan.code != record.plan.code and not earlier.settled:
         log.warning("%s: the code has changed since the run began", console.relative(record.directory))

@@ -11,6 +11,7 @@ from lrdecay.records.record import Record
 from lrdecay.runs.assembly import data_set_name, make_module, take_weights
 from lrdecay.runs.resume import composed
 from lrdecay.training.checkpoints import FOLDER
+from lrdecay.training.module import is_tested
 from lrdecay.training.process import prepare_process
 from lrdecay.training.warnings import without_expected_warnings
 
@@ -41,6 +42,9 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     with without_expected_warnings():
         trainer = parts.trainer(**own)
         module = make_module(parts, trainer.strategy.root_device)
+        if not is_tested(module, parts.data):
+            name = type(module).__name__
+            raise ConfigError(f"{record.directory}: cannot be tested: {name} has no test_step, or nothing to test with")
         take_weights(module, record.directory / FOLDER / checkpoint)
         with torch.inference_mode():
             trainer.test(module, datamodule=parts.data, verbose=False)

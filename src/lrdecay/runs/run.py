@@ -36,7 +36,7 @@ from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
 from lrdecay.training.ending import ended_by
 from lrdecay.training.models import parameter_count
-from lrdecay.training.module import Classifier, ScheduledModule
+from lrdecay.training.module import Classifier, ScheduledModule, is_tested
 from lrdecay.training.process import prepare_process
 from lrdecay.training.pruning import Pruning
 from lrdecay.training.stopping import Stop
@@ -205,7 +205,7 @@ def finish(run: Run) -> float:
     course, journal = module.course, module.course.journal
     if journal.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=run.data, verbose=False)
-    if module.is_tested:
+    if is_tested(module, run.data):
         trainer.test(module, datamodule=run.data, verbose=False)
     assert course.horizon is not None, "fit has configured the optimizer"
     record.plan.total_steps = course.horizon.total_steps
@@ -215,7 +215,10 @@ def finish(run: Run) -> float:
     record.outcome.final = {key: value for key, value in journal.metrics.items() if key in journal.known}
     record.outcome.best = journal.best
     record.outcome.ended_by = ended_by(trainer, course.horizon.total_steps)
-    if not all(math.isfinite(value) for value in record.outcome.final.values() if value is not None):
+    # A metric of somebody's module that is no number, such as an AUC of one class, is only not known.
+    losses = {name for name, metric in journal.known.items() if metric.unit == "loss"} | {journal.monitor}
+    ended = [value for name, value in record.outcome.final.items() if name in losses and value is not None]
+    if not all(map(math.isfinite, ended)):
         raise DivergedError(f"it ended with {console.result(record)}")
     _keep_outcomes(run)
     if trainer.is_global_zero:

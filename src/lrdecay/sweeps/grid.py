@@ -119,6 +119,7 @@ class Grid(Sweeper):
         print(f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} → {self.of_the_sweep.hydra.sweep.dir}", flush=True)
         for job in jobs:
             if earlier.settled(job.folder):
+                earlier.records[job.folder].redeclare(job.metrics)
                 announcements.complete(job, earlier.records[job.folder])
             elif job.folder not in earlier.records and (changed := earlier.changed(job)):
                 new = f"{job.name} already contains a different run, so this one is {job.folder}"
@@ -150,6 +151,8 @@ class Grid(Sweeper):
                 print(f"{record.directory.name}: {record.outcome.status}: {record.outcome.error}", file=sys.stderr)
         try:
             files = report(records, folder)
+        except ConfigError as error:
+            sys.exit(f"error: the runs are recorded, but not compared: {error}")
         except Exception:  # of any kind: where it was, and then what it leaves
             traceback.print_exc()
             sys.exit("error: the runs are recorded, but comparing them failed")

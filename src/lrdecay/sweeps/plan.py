@@ -32,6 +32,7 @@ class Job:
         label: what varies.
         name: of its folder within the sweep's, as long as no other run has that.
         settings: what determines its result, by key.
+        metrics: what is said of its metrics, which does not.
         folder: the name that its folder does have; `Earlier.assign` finds it.
     """
 
@@ -41,6 +42,7 @@ class Job:
     label: str
     name: str
     settings: dict[str, Any]
+    metrics: Any = None
     folder: str = ""
 
     @property
@@ -79,7 +81,8 @@ def plan(
             choices = built_from(own)
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]
             name = str(own.hydra.sweep.subdir)
-            planned.append(Job(number, list(overrides), fixed, label, name, settings_of(own, plain)))
+            settings = settings_of(own, plain)
+            planned.append(Job(number, list(overrides), fixed, label, name, settings, plain.get("metrics")))
             if uses_hydra:
                 OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is derived from it
     return planned

@@ -15,7 +15,8 @@ from lrdecay.schedules.placement import duration_keys
 from lrdecay.training import progress
 from lrdecay.training.agreement import Agreement
 from lrdecay.training.checkpoints import Checkpoints
-from lrdecay.training.module import ScheduledModule, course_of
+from lrdecay.training.models import parameter_count
+from lrdecay.training.module import course_of, is_tested
 from lrdecay.training.stopping import Stop
 
 
@@ -94,6 +95,7 @@ class RecordKeeper(Callback):
         self._agreement = Agreement(trainer)
         self.stop.listen()  # Lightning's handler of SIGTERM, set just now, would end the run without a checkpoint
         course, plan = course_of(pl_module), self.recorder.record.plan
+        plan.parameters = parameter_count(pl_module)  # a module may have made its layers since
         assert course.horizon is not None
         self._noted = len(course.journal.epochs)
         plan.total_steps, plan.steps_per_epoch = course.horizon.total_steps, course.horizon.steps_per_epoch
@@ -191,8 +193,7 @@ class Hyperparameters(Callback):
         return {"learning curves": {title: ["Multiline", names] for title, names in charts.items()}}
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, ScheduledModule), "no other is trained here"
-        if not pl_module.is_tested:
+        if not is_tested(pl_module, trainer.datamodule):  # type: ignore[attr-defined]
             self.on_test_end(trainer, pl_module)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -13,7 +16,7 @@ from lrdecay.adapters.groups import rates_apart
 from lrdecay.adapters.quantities import momentum_of
 from lrdecay.adapters.rates import Rates
 from lrdecay.adapters.torch import TorchSchedule, scheduler_errors
-from lrdecay.errors import within
+from lrdecay.errors import ConfigError, within
 from lrdecay.schedules import Horizon, Length, Scale, Schedule
 from lrdecay.training import requirements
 from lrdecay.training.averages import Averages
@@ -43,6 +46,7 @@ class Course:
 
     Attributes:
         adjust: changes the optimizer before anything else sees it.
+        weights: for a module that may make its layers late, to be loaded when it has.
         horizon: of the run, known once the optimizer is configured.
         rates: sets the rate, unless a scheduler of torch's does.
         quantities: sets others.
@@ -67,6 +71,7 @@ class Course:
         self.scheduled = dict(scheduled or {})
         self.journal = journal
         self.adjust: Callable[[Optimizer], None] | None = None
+        self.weights: dict[str, Any] | None = None
         self.quantities: Quantities | None = None
         self.horizon: Horizon | None = None
         self.rates: Rates | None = None
@@ -95,7 +100,7 @@ class Course:
             self.adjust(optimizer)
         requirements.check_clipping(trainer, optimizer)
         if self.scale is not None:
-            requirements.check_scale(trainer, self.scale, self.schedule)
+            requirements.check_scale(trainer, self.scale, self.schedule, self.journal.known)
         self.averages = Averages(optimizer)
         self._apart = rates_apart(optimizer)
         with within("schedule"):
@@ -156,9 +161,24 @@ class Course:
             self.scale.read(metrics[self.scale.metric])
             self.rates.rescale()
 
-    def save(self, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds to a checkpoint what Lightning does not know of."""
+    def save(self, module: pl.LightningModule, checkpoint: dict[str, Any], added: dict[str, Any]) -> None:
+        """Adds to a checkpoint what Lightning does not know of.
+
+        Args:
+            module: is trained.
+            checkpoint: as it is written.
+            added: what the module has put into it itself.
+
+        Raises:
+            ConfigError: that could not be read again without executing something.
+        """
         trainer = module.trainer
+        for key, value in added.items():
+            if not _is_readable(value):
+                raise ConfigError(
+                    f"module: what {type(module).__name__}'s on_save_checkpoint adds must be tensors and plain values, "
+                    f"to be read again safely; {key} is not"
+                )
         own = self.journal.state()
         own |= {"schedule": describe(self.schedule), "train": self.journal.train.state(), "version": CHECKPOINT_VERSION}
         own["should_stop"] = trainer.should_stop
@@ -176,6 +196,18 @@ class Course:
             checkpoint[key] = {name: value for name, value in checkpoint[key].items() if _is_plain(value)}
         for key in TYPES & checkpoint.keys():
             del checkpoint[key]
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether torch reads it again as plain values and tensors."""
+    written = io.BytesIO()
+    try:
+        torch.save(value, written)
+        written.seek(0)
+        torch.load(written, weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _is_plain(value: Any) -> bool:

@@ -81,6 +81,20 @@ def keep_hyperparameters_from_loggers(module: pl.LightningModule | pl.LightningD
     module._log_hyperparams = False
 
 
+def logged_in_epoch(trainer: pl.Trainer) -> dict[str, Any]:
+    """What a module has logged by epoch in the loop that has just ended; `callback_metrics` keeps older values too."""
+    results = trainer._results
+    now = {} if results is None else results.metrics(on_step=False)["callback"]
+    # Of several loaders each is read when it ends.
+    several = {name: value for name, value in trainer.callback_metrics.items() if "/dataloader_idx_" in name}
+    return several | {name: value for name, value in now.items() if isinstance(value, Tensor)}
+
+
+def logs_this_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning gives the loggers what was logged in this step."""
+    return bool(trainer._logger_connector.should_update_logs)
+
+
 def has_onednn_linear() -> bool:
     """Whether this build of torch has `onednn_linear`."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

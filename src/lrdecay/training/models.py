@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from lrdecay.errors import is_integer, is_number, require
 from lrdecay.training.dense import Dense
@@ -106,7 +107,8 @@ class MLP(nn.Module):
 
 def parameter_count(model: nn.Module) -> int:
     """Number of trained parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    known = (p for p in model.parameters() if not isinstance(p, UninitializedParameter))  # of lazy layers
+    return sum(p.numel() for p in known if p.requires_grad)
 
 
 def require_sizes(**sizes: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch.nn.functional as F
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,11 +24,6 @@ class ScheduledModule(pl.LightningModule):
     """
 
     course: Course
-
-    @property
-    def is_tested(self) -> bool:
-        """Whether there is a test, of the final weights."""
-        return True
 
     def on_train_start(self) -> None:
         super().on_train_start()
@@ -70,12 +66,20 @@ class ScheduledModule(pl.LightningModule):
         self.course.follow(self.course.journal.end_epoch(self.trainer))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        before = set(checkpoint)
         super().on_save_checkpoint(checkpoint)
-        self.course.save(self, checkpoint)
+        added = {key: checkpoint[key] for key in set(checkpoint) - before}
+        self.course.save(self, checkpoint, added)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.course.resumption.load(self.course, self.trainer, checkpoint)
+
+
+def is_tested(module: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
+    """Whether there is a test of the final weights, and something to test them with."""
+    loaders = any(is_overridden("test_dataloader", owner) for owner in (module, data) if owner is not None)
+    return is_overridden("test_step", module) and loaders
 
 
 def course_of(module: pl.LightningModule) -> Course:

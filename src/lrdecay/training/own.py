@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.optim import Optimizer
 
+from lrdecay.config.messages import one_line
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import TRAIN_LOSS, Metrics
 from lrdecay.training import internals
@@ -29,9 +31,27 @@ class LoggedJournal(Journal):
     def __init__(self, monitor: str, on_divergence: OnDivergence, known: Metrics) -> None:
         super().__init__(monitor, on_divergence, known)
         self.train = Losses()
+        self.asked: set[str] = set()
+
+    def require(self, trainer: pl.Trainer, split: str) -> None:
+        """Requires the declared metrics of a split when it is measured for the first time.
+
+        Raises:
+            ConfigError: one of them is not logged.
+        """
+        if split in self.asked:
+            return
+        self.asked.add(split)
+        there = self._logged(trainer, split)
+        if missing := [name for name in self._declared(split) if name not in there]:
+            logged = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+            raise ConfigError(
+                f"metrics.{missing[0]}: must be logged by {type(trainer.lightning_module).__name__}, by self.log with "
+                f"on_epoch=True; it has logged {logged}. metrics= declares what is compared"
+            )
 
     def _of_epoch(self, trainer: pl.Trainer) -> dict[str, float]:
-        return self._trained(np.array(self.epoch_sums)) | self._logged(trainer, "train")
+        return self._logged(trainer, "train") | self._trained(np.array(self.epoch_sums))
 
     def _trained(self, sums: np.ndarray) -> dict[str, float]:
         return {TRAIN_LOSS: float(sums[0] / sums[3])} if sums[3] else {}  # a step may be skipped
@@ -39,28 +59,44 @@ class LoggedJournal(Journal):
     def _evaluated(self, trainer: pl.Trainer, split: str) -> dict[str, float]:
         return self._logged(trainer, split)
 
+    def _declared(self, split: str) -> list[str]:
+        return [name for name in self.known.of_split(split) if name != TRAIN_LOSS]
+
     def _logged(self, trainer: pl.Trainer, split: str) -> dict[str, float]:
-        there = trainer.callback_metrics
-        return {name: float(there[name]) for name in self.known.of_split(split) if name in there}
+        """The declared metrics of a split that were logged in this epoch, in all processes the same."""
+        names, there = self._declared(split), internals.logged_in_epoch(trainer)
+        values = torch.tensor([float(there.get(name, 0.0)) for name in names], dtype=torch.float64)
+        counts = torch.tensor([float(name in there) for name in names], dtype=torch.float64)
+        if trainer.world_size > 1:  # what was not synchronised is each one's own, and what was stays as it is
+            device = trainer.strategy.root_device
+            both = torch.stack([values, counts]).to(device, torch.float32)
+            values, counts = trainer.strategy.reduce(both, reduce_op="sum").cpu().to(torch.float64)
+        found = zip(names, (values / counts).tolist(), counts.tolist(), strict=True)
+        return {name: value for name, value, count in found if count}
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
-        # What the module logs has come to the loggers by itself.
-        ours = metrics.keys() - (self.known.keys() - {TRAIN_LOSS}) - trainer.callback_metrics.keys()
+        # What the module logs comes to the loggers by itself.
+        theirs = set(self._declared("train") + self._declared("val") + self._declared("test"))
+        if TRAIN_LOSS in trainer.callback_metrics and internals.logs_this_step(trainer):
+            theirs.add(TRAIN_LOSS)
         self.metrics |= metrics
-        self._tell(trainer, {name: value for name, value in metrics.items() if name in ours}, step)
+        self._tell(trainer, {name: value for name, value in metrics.items() if name not in theirs}, step)
 
 
 class OwnModule(ScheduledModule):
-    """Comes before the class of a module that is adopted."""
-
-    @property
-    def is_tested(self) -> bool:
-        loaders = any(is_overridden("test_dataloader", owner) for owner in (self, self.trainer.datamodule) if owner)  # type: ignore[attr-defined]
-        return is_overridden("test_step", self) and loaders
+    """Comes before the class of a module that is adopted; it adds no name but Lightning's and ``course``."""
 
     def configure_optimizers(self) -> Any:
         of_class = super().configure_optimizers
         return self.course.configure(self, self, lambda: _optimizer(of_class(), type(self).__name__))
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        _take_weights(self)
+
+    def on_test_start(self) -> None:
+        super().on_test_start()
+        _take_weights(self)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if outputs:  # Lightning has divided the loss by the batches whose gradients are added up
@@ -69,25 +105,27 @@ class OwnModule(ScheduledModule):
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()
-        if missing := self._missing("val"):
-            raise ConfigError(missing)
-        if not self.trainer.sanity_checking:
-            self.course.follow(self.course.journal.end_validation(self.trainer))
+        if self.trainer.sanity_checking:
+            return
+        _journal(self).require(self.trainer, "val")
+        self.course.follow(self.course.journal.end_validation(self.trainer))
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()
-        if missing := self._missing("test"):
-            log.warning(missing)  # which is no reason to lose the training
+        try:
+            _journal(self).require(self.trainer, "test")
+        except ConfigError as error:  # which is no reason to lose the training
+            log.warning("%s", error)
         self.course.journal.end_evaluation(self.trainer, "test")
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
-        if missing := self._missing("train"):
-            raise ConfigError(missing)
+        _journal(self).require(self.trainer, "train")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if self.trainer.state.fn == "fit":
+            _journal(self).asked.add("train")  # what was logged before the stop is not logged again in that epoch
             log.warning(
                 "module: a resumed run is exactly what it would have been without the stop only if all that %s "
                 "remembers is in its state_dict or its on_save_checkpoint; metrics of the epoch that was cut are those "
@@ -95,14 +133,21 @@ class OwnModule(ScheduledModule):
                 type(self).__name__,
             )
 
-    def _missing(self, split: str) -> str:
-        """What to say of the declared metrics of a split that are not logged in it; nothing where all are."""
-        there = self.trainer.callback_metrics
-        declared = [name for name in self.course.journal.known.of_split(split) if name != TRAIN_LOSS]
-        if not (missing := [name for name in declared if name not in there]):
-            return ""
-        logged = ", ".join(sorted(there)) or "nothing"
-        return f"metrics.{missing[0]}: must be logged by {type(self).__name__}, by self.log; it has logged {logged}"
+
+def _journal(module: ScheduledModule) -> LoggedJournal:
+    assert isinstance(module.course.journal, LoggedJournal), "since it was adopted"
+    return module.course.journal
+
+
+def _take_weights(module: ScheduledModule) -> None:
+    """Loads the weights that the course has for a module, which may have its layers only now."""
+    weights, module.course.weights = module.course.weights, None
+    if weights is None:
+        return
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f"module: does not fit the weights: {one_line(error)}") from error
 
 
 def adopt(module: pl.LightningModule, course: Course) -> ScheduledModule:
@@ -119,7 +164,7 @@ def adopt(module: pl.LightningModule, course: Course) -> ScheduledModule:
         )
     if not is_overridden("validation_step", module):
         raise ConfigError(f"module: {kind.__name__} must have a validation_step, by whose metrics runs are judged")
-    if hasattr(module, "course"):
+    if "course" in vars(module) or any("course" in vars(base) for base in kind.__mro__):
         raise ConfigError(f"module: {kind.__name__} must have no attribute called course, which is added here")
     named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
     module.__class__ = type(kind.__name__, (OwnModule, kind), named)

@@ -67,8 +67,12 @@ class Probe(pl.Callback):
 
     def __init__(self) -> None:
         self.losses: list[float] = []
+        self.weights: dict[str, Any] | None = None
         self._batches: list[float] = []
         self._lowest = math.inf
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.weights = copy.deepcopy(module.state_dict())  # not before: a module may make its layers late
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         # Lightning has divided it by the batches whose gradients are added up.
@@ -103,12 +107,11 @@ def range_test(
         high: the rate of the last step, above `low`.
         mode: ``exponential``: by the same factor at every step; ``linear``: by the same amount.
     """
-    weights = copy.deepcopy(module.state_dict())
     course = module.course
     kept = course.schedule, course.scale, course.scheduled
     growing = Growing(ratio=high / low, mode=mode)
     course.schedule, course.scale, course.scheduled = growing, None, {}
-    course.adjust = lambda optimizer: _set_rate(optimizer, low)
+    course.adjust = lambda optimizer: _set_rate(optimizer, low, course.make_optimizer is None)
     (probe,) = (callback for callback in trainer.callbacks if isinstance(callback, Probe))  # type: ignore[attr-defined]
     try:
         trainer.fit(module, datamodule=data)
@@ -117,16 +120,18 @@ def range_test(
     finally:
         course.schedule, course.scale, course.scheduled = kept
         course.adjust = None
-        module.load_state_dict(weights)
+        if probe.weights is not None:
+            module.load_state_dict(probe.weights)
     steps = np.arange(len(probe.losses))
     rates = low * growing.factor(steps, Horizon(trainer.max_steps, trainer.max_steps))
     return find_steepest(rates, np.array(probe.losses), mode)
 
 
-def _set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Gives the optimizer another rate; groups keep their ratio to it."""
+def _set_rate(optimizer: Optimizer, rate: float, by_group: bool) -> None:
+    """Gives the optimizer another rate, or with `by_group` its first group; groups keep their ratio to it."""
+    configured = optimizer.param_groups[0]["lr"] if by_group else optimizer.defaults["lr"]
     for group in optimizer.param_groups:
-        group["lr"] *= rate / optimizer.defaults["lr"]
+        group["lr"] *= rate / configured
 
 
 def require_range(low: float, high: float, steps: int) -> None:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from lrdecay.adapters.lightning import horizon_of
 from lrdecay.adapters.torch import TorchSchedule
 from lrdecay.errors import BadValue, ConfigError, within
+from lrdecay.metrics import Metrics
 from lrdecay.schedules import Constant, Horizon, Length, Scale, Schedule
 from lrdecay.training import internals
 
@@ -87,7 +88,7 @@ def check_monitor(trainer: pl.Trainer, monitor: str | None) -> None:
         raise BadValue(f"monitor={monitor}: must be measured in every epoch; validation is off or less frequent")
 
 
-def check_scale(trainer: pl.Trainer, scale: Scale, schedule: Schedule | TorchSchedule) -> None:
+def check_scale(trainer: pl.Trainer, scale: Scale, schedule: Schedule | TorchSchedule, known: Metrics) -> None:
     """A scale needs a schedule of ours to multiply, and a metric that is measured.
 
     Raises:
@@ -95,10 +96,9 @@ def check_scale(trainer: pl.Trainer, scale: Scale, schedule: Schedule | TorchSch
     """
     if isinstance(schedule, TorchSchedule):
         raise ConfigError("scale: must be none with schedule=torch")
-    if scale.metric.startswith("val/") and not trainer.enable_validation:
-        raise ConfigError(
-            f"scale.metric={scale.metric}: must be a metric that is logged; without validation train/loss or train/acc"
-        )
+    if scale.metric in known.monitored and not trainer.enable_validation:
+        trained = " or ".join(reversed(known.of_split("train")))
+        raise ConfigError(f"scale.metric={scale.metric}: must be a metric that is logged; without validation {trained}")
 
 
 def check_clipping(trainer: pl.Trainer, optimizer: Optimizer) -> None:

@@ -262,7 +262,8 @@ function rates() {
 function drawCurves() {
   const x = { title: { text: "epoch" } };
   data.panels.forEach((panel, index) => {
-    const log = panel.better === "lower" && byId("log").checked ? "log" : "linear";
+    const values = means(panel);
+    const log = panel.better === "lower" && byId("log").checked && values.every((value) => value > 0) ? "log" : "linear";
     const percents = panel.unit === "accuracy" ? { tickformat: ".2~%" } : { exponentformat: "power" };
     const y = panel.limits ? { ...percents, range: panel.limits } : { type: log, ...percents, ...range(log, panel) };
     plot(`panel${index}`, curves(panel), layout(escaped(panel.title), x, y));
@@ -271,10 +272,13 @@ function drawCurves() {
   plot("lr", rates(), layout("learning rate", x, { ...lograte, exponentformat: "power" }));
 }
 
+function means(panel) {
+  return drawn().flatMap((group) => kinds(panel).flatMap((kind) => group.curves[panel[kind]].mean)).filter(there);
+}
+
 // Around the means: on a logarithmic axis a band that reaches below 0 would have no end.
 function range(type, panel) {
-  const values = drawn().flatMap((group) => kinds(panel).flatMap((kind) => group.curves[panel[kind]].mean));
-  const positive = values.filter((value) => value > 0);
+  const positive = means(panel).filter((value) => value > 0);
   if (type !== "log" || !positive.length) return {};
   const [low, high] = [Math.min(...positive), Math.max(...positive)].map(Math.log10);
   return { range: [low - 0.1 * (high - low) - 0.05, high + 0.1 * (high - low) + 0.05] };

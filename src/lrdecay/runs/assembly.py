@@ -1,5 +1,6 @@
 """The parts of a run put together: the module on its data, and the trainer with its loggers and callbacks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ def _hyperparameters(config: DictConfig, plan: Plan) -> dict[str, Any]:
     values |= {"data": plan.data, "seed": config.seed}
     values |= {key: plan.config[key] for key in ("duration", "ssr", "label_smoothing") if key in plan.config}
     for group in [*groups, "scheduled"]:
-        values |= flatten(plan.config.get(group) or {}, f"{group}.")
+        node = plan.config.get(group)
+        values |= flatten(node, f"{group}.") if isinstance(node, Mapping) else {}
     return {key: value for key, value in values.items() if not key.endswith("_target_")}
 
 

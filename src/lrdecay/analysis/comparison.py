@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrdecay.analysis.groups import Group, group_records, matching, settings_of, varied_keys
+from lrdecay.analysis.groups import Group, group_records, matching, metrics_of_groups, varied_keys
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.analysis.measures import Measure, Targets, measures_of
 from lrdecay.analysis.notes import notes_on
 from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
+from lrdecay.analysis.settings import settings_of
 from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
-from lrdecay.metrics import Metrics, merged
+from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
 from lrdecay.text import format_seconds, listed, plural
 
@@ -56,7 +57,7 @@ class Comparison:
     @cached_property
     def metrics(self) -> Metrics:
         """What the runs measure."""
-        return merged(g.metrics for g in self.groups)
+        return metrics_of_groups(self.groups)
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -164,7 +165,7 @@ def compare_groups(
         kept = group.label in of_others
         return baseline_items(group.label, measure) if kept else items_by_seed(group, measure)
 
-    measures = measures_of(merged(g.metrics for g in groups))
+    measures = measures_of(metrics_of_groups(groups))
     rows = [
         {"data": data, "group": g.name, "label": g.label, **row}
         for g in groups

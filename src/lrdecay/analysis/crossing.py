@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-from lrdecay.analysis.groups import Group, buckets, rename, setting
+from lrdecay.analysis.groups import Group, buckets, rename
 from lrdecay.analysis.question import Finding, Judged, Question, Rule, most_of
+from lrdecay.analysis.settings import setting
 from lrdecay.analysis.tuning import monitored, validates
 from lrdecay.errors import ConfigError
 from lrdecay.text import brief

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lrdecay.analysis.groups import differing, settings_of
 from lrdecay.analysis.logged import logged
+from lrdecay.analysis.settings import differing, settings_of
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import GRADIENT_NORM, METRICS_FILE
 from lrdecay.records.record import Record

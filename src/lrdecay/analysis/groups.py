@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +13,10 @@ import numpy as np
 
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets, measures_of, number
+from lrdecay.analysis.settings import differing, seed, settings_of, value_of
 from lrdecay.errors import is_integer
 from lrdecay.metrics import Metrics, merged
-from lrdecay.records.identity import SINCE_ADDED, determining, flatten
+from lrdecay.records.identity import flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
@@ -157,6 +157,15 @@ def group_records(records: Iterable[Record], cut_short: bool = False) -> dict[st
     return found
 
 
+def metrics_of_groups(groups: Iterable[Group]) -> Metrics:
+    """What the runs of several groups measure.
+
+    Raises:
+        ConfigError: two of them say the contrary of a metric.
+    """
+    return merged(g.metrics for g in groups)
+
+
 def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
     """The groups, those together that differ in these keys only."""
     found: dict[str, list[Group]] = {}
@@ -188,49 +197,9 @@ def _same_number(word: str) -> str:
         return word
 
 
-def seed(run: Record) -> int:
-    return int(run.plan.config["seed"])
-
-
-def setting(run: Record, key: str) -> Any:
-    """The value of a key in the run's configuration, if it has it and that makes a difference."""
-    return settings_of(run).get(key)
-
-
-def settings_of(record: Record) -> dict[str, Any]:
-    """What sets a group apart: everything that determines the result but the seed."""
-    derived = of_the_seed(record)
-    settings = {
-        key: value
-        for key, value in determining(record.plan.config, record.plan.data).items()
-        if key != "seed" and key not in derived
-    }
-    extended = [row.get("step") for row in record.progress.resumed if "mode" in row]
-    return settings | ({"extended_at": extended} if extended else {})
-
-
-def of_the_seed(record: Record) -> set[str]:
-    """The keys that a run's configuration derives from its seed, as ``data.split_seed: ${seed}``."""
-    composed = record.plan.composed
-    if "seed}" not in str(composed):  # which most have not
-        return set()
-    return {key for key, value in flatten(composed).items() if re.search(r"\$\{\.*seed\}", str(value))}
-
-
-def value_of(settings: Mapping[str, Any], key: str) -> Any:
-    """The value of a key; of one that came later, what its absence means."""
-    return settings.get(key, SINCE_ADDED.get(key))
-
-
 def varied_keys(groups: Sequence[Group], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The keys that are not the same in all of these groups."""
     return differing([settings[g.label] for g in groups])
-
-
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that are not the same in all of these settings."""
-    keys = sorted({key for own in settings for key in own})
-    return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
 
 
 def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:

@@ -8,11 +8,12 @@ from functools import partial
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.crossing import crossing
-from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename, seed, setting
+from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename
 from lrdecay.analysis.inference import LEVEL
 from lrdecay.analysis.looks import look, share, to_look
 from lrdecay.analysis.ordering import ordering
 from lrdecay.analysis.question import Finding, Judged, Question, Rule, Word, most_of
+from lrdecay.analysis.settings import seed, setting
 from lrdecay.analysis.tuning import choose, tune, with_other_seeds
 from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError

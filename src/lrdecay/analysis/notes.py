@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lrdecay.analysis.groups import Group, seed
+from lrdecay.analysis.groups import Group
+from lrdecay.analysis.settings import seed
 from lrdecay.text import listed
 
 

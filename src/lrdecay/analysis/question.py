@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lrdecay.analysis.claim import RANK_CORRELATION, WORKING_VALUES, Expectation
-from lrdecay.analysis.groups import Group, seed
+from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import Difference, difference
 from lrdecay.analysis.measures import MEASURES, Measure, measures_of
 from lrdecay.analysis.power import MOST_SEEDS, seeds_to_decide
 from lrdecay.analysis.sampling import items_by_seed, sampling
+from lrdecay.analysis.settings import seed
 from lrdecay.analysis.working import BySeed
 
 Word = Literal["supported", "refuted", "mixed", "inconclusive"]

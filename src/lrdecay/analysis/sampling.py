@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, of_the_seed, seed
+from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import OfItems, Resampled, Sampling
+from lrdecay.analysis.settings import of_the_seed, seed
 from lrdecay.data.catalogue import GENERATED, TEXTS, is_own, resampled
 from lrdecay.records.items import read_items
 from lrdecay.records.record import Record, RecordError

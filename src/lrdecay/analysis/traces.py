@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, differing, group_records, matching, settings_of
+from lrdecay.analysis.groups import Group, group_records, matching
 from lrdecay.analysis.logged import logged
+from lrdecay.analysis.settings import differing, settings_of
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.text import listed

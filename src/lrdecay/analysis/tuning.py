@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, buckets, rename, seed, settings_of, value_of, varied_keys
+from lrdecay.analysis.groups import Group, buckets, rename, varied_keys
+from lrdecay.analysis.settings import seed, settings_of, value_of
 from lrdecay.errors import ConfigError
 from lrdecay.text import brief, listed
 

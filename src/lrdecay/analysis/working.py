@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrdecay.analysis.groups import Group, buckets, rename, seed, setting
+from lrdecay.analysis.groups import Group, buckets, rename
+from lrdecay.analysis.settings import seed, setting
 from lrdecay.errors import ConfigError
 
 BySeed = Mapping[int, float]

@@ -15,6 +15,7 @@ from lrdecay.cli.arguments import add_overrides, parse, parser_of
 from lrdecay.config.build import build
 from lrdecay.config.compose import compose_all
 from lrdecay.config.overrides import key_of
+from lrdecay.config.rules import is_own_optimizer
 from lrdecay.errors import ConfigError
 from lrdecay.imports import importing
 from lrdecay.reports.console import figure_path, relative
@@ -65,7 +66,7 @@ def main(conf: Path) -> None:
 
     require_range(arguments.low, high, arguments.steps)
     parts = build(config)
-    if arguments.apply and parts.make_optimizer is None:
+    if arguments.apply and is_own_optimizer(config):
         raise ConfigError("--apply: cannot be combined with optimizer=own, whose module sets the rate")
     prepare_process(config.process.tune, config.process.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -82,5 +83,5 @@ def main(conf: Path) -> None:
     print(relative(arguments.output), file=speak)
     if found.suggestion is None:
         raise ConfigError("find_lr: no rate to suggest")
-    own = parts.make_optimizer is None
+    own = is_own_optimizer(config)
     print(f"{'rate of its first parameter group: ' if own else 'optimizer.lr='}{found.suggestion:.2g}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from lrdecay.cli.arguments import add_overrides, parse, parser_of
 from lrdecay.config.compose import compose_all
 from lrdecay.config.preview import bounded_curve, rate_curve
+from lrdecay.config.rules import is_own_optimizer
 from lrdecay.data.catalogue import data_set
 from lrdecay.files import write_atomically
 from lrdecay.reports.console import figure_path, relative, say, wide
@@ -56,6 +57,6 @@ def main(conf: Path) -> None:
         say(f"{plural(horizon.total_steps, 'step')}, {horizon.steps_per_epoch:,} an epoch{of}")
     if any(config.get("scale") for _, config in configs):
         say("scale: drawn as 1; it follows a metric that only training has")
-    if any(config.optimizer.get("_target_") is None for _, config in configs):
+    if any(is_own_optimizer(config) for _, config in configs):
         say("optimizer=own: drawn as multiples of the module's own rate")
     say(relative(arguments.output))

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.config.rules import SCHEDULABLE, check, is_own_module
+from lrdecay.config.rules import SCHEDULABLE, check, is_own_module, is_own_optimizer
 from lrdecay.data.catalogue import FITTED
 from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.metrics import METRICS, Metrics, metrics_of
@@ -98,7 +98,7 @@ class Parts:
         Partial, because Hydra would turn the parameters into a configuration.
         """
         node = self.config.optimizer
-        if node._target_ is None:
+        if is_own_optimizer(self.config):
             return None
         plain: Any = OmegaConf.to_container(node, resolve=True)
         rules = plain.get("groups")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from lrdecay.config.build import build
 from lrdecay.config.horizon import horizon
+from lrdecay.config.rules import is_own_optimizer
 from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.schedules import RateCurve, Schedule, Table
 from lrdecay.theory.best import KNOTS, best_heights, middles
@@ -100,7 +101,7 @@ def rate_curve(label: str, config: DictConfig, steps_per_epoch: int | None = Non
         ConfigError: a value cannot be used, as in training; but no optimizer is made, so none can refuse a momentum.
     """
     parts = build(config)
-    own = config.optimizer.get("_target_") is None  # whose rate only its module knows: drawn as multiples of it
+    own = is_own_optimizer(config)  # whose rate only its module knows: drawn as multiples of it
     if "lr" not in config.optimizer and not own:
         raise ConfigError("optimizer.lr: must be given, to draw the rates")
     rate = 1.0 if own else config.optimizer.lr

@@ -70,6 +70,11 @@ def is_own_module(config: DictConfig) -> bool:
     return (config.get("module") or {}).get("_target_") is not None
 
 
+def is_own_optimizer(config: DictConfig) -> bool:
+    """Whether the module makes its optimizer itself: ``optimizer=own``."""
+    return config.optimizer.get("_target_") is None
+
+
 def _check_module(config: DictConfig) -> None:
     """Checks what a configuration says of the module, and of what it measures."""
     own, metrics = is_own_module(config), metrics_of(config)
@@ -77,11 +82,11 @@ def _check_module(config: DictConfig) -> None:
         raise ConfigError(f"metric={shortened(config.metric)}: must be one of {', '.join(metrics.monitored)}")
     if metrics is not METRICS and not own:
         raise ConfigError("metrics: must be null without module=, for those of a classifier are known")
-    if config.optimizer.get("_target_") is None and not own:
+    if is_own_optimizer(config) and not own:
         raise ConfigError("optimizer=own: must come with module=, which has one")
     if not own and (others := [key for key in config.get("module") or {} if key != "_target_"]):
         raise ConfigError(f"module.{others[0]}: must come with module._target_, the class that takes it")
-    if config.optimizer.get("_target_") is None and (others := [key for key in config.optimizer if key != "_target_"]):
+    if is_own_optimizer(config) and (others := [key for key in config.optimizer if key != "_target_"]):
         raise ConfigError(f"optimizer.{others[0]}: must be left to the module with optimizer=own")
     if own and config.get("label_smoothing"):
         raise ConfigError(f"label_smoothing={config.label_smoothing}: must be 0 with module=, whose loss is its own")

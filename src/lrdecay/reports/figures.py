@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lrdecay.analysis.groups import Group
+from lrdecay.analysis.groups import Group, metrics_of_groups
 from lrdecay.analysis.inference import interval
-from lrdecay.metrics import Panel, merged
+from lrdecay.metrics import Panel
 
 if TYPE_CHECKING:
     from lrdecay.analysis.question import Finding
@@ -68,7 +68,7 @@ def comparison_figure(groups: Sequence[Group], title: str, form: str = "png", co
 def _comparison(groups: Sequence[Group], size: Size) -> Figure:
     longest = 8 + max(len(group.name) for group in groups)
     columns = max(1, min(len(groups), 4, int(115 * size.width / size.font) // longest))
-    legend_rows, shown = -(-len(groups) // columns), merged(g.metrics for g in groups).panels
+    legend_rows, shown = -(-len(groups) // columns), metrics_of_groups(groups).panels
     rows, across = (1, len(shown) + 1) if size.across > 1 else (len(shown) + 1, 1)
     figure = Figure(figsize=(size.width, rows * size.height + 0.025 * size.font * legend_rows), layout="constrained")
     *panels, rates = figure.subplots(rows, across).flat

@@ -16,9 +16,10 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 
 from lrdecay.analysis.comparison import Comparison
-from lrdecay.analysis.groups import Group, seed
+from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import measures, shown
+from lrdecay.analysis.settings import seed
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.commands import as_called
 from lrdecay.metrics import Metrics

@@ -90,6 +90,12 @@ def logged_in_epoch(trainer: pl.Trainer) -> dict[str, Any]:
     return several | {name: value for name, value in now.items() if isinstance(value, Tensor)}
 
 
+def loss_of_batch(trainer: pl.Trainer, outputs: Any) -> Tensor:
+    """The loss that a training step returned: Lightning has divided it by the batches whose gradients are added up."""
+    loss: Tensor = outputs["loss"]
+    return loss * trainer.accumulate_grad_batches
+
+
 def logs_this_step(trainer: pl.Trainer) -> bool:
     """Whether Lightning gives the loggers what was logged in this step."""
     return bool(trainer._logger_connector.should_update_logs)

@@ -76,9 +76,8 @@ class LoggedJournal(Journal):
 
     def _log(self, trainer: pl.Trainer, metrics: dict[str, float], step: int) -> None:
         # What the module logs comes to the loggers by itself.
-        theirs = set(self._declared("train") + self._declared("val") + self._declared("test"))
-        if TRAIN_LOSS in trainer.callback_metrics and internals.logs_this_step(trainer):
-            theirs.add(TRAIN_LOSS)
+        its_loss_too = TRAIN_LOSS in trainer.callback_metrics and internals.logs_this_step(trainer)
+        theirs = self.known.keys() - (set() if its_loss_too else {TRAIN_LOSS})
         self.metrics |= metrics
         self._tell(trainer, {name: value for name, value in metrics.items() if name not in theirs}, step)
 
@@ -99,8 +98,8 @@ class OwnModule(ScheduledModule):
         _take_weights(self)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if outputs:  # Lightning has divided the loss by the batches whose gradients are added up
-            self.course.journal.train.add(outputs["loss"] * self.trainer.accumulate_grad_batches)
+        if outputs:
+            self.course.journal.train.add(internals.loss_of_batch(self.trainer, outputs))
         super().on_train_batch_end(outputs, batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:

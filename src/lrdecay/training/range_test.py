@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from lrdecay.errors import DivergedError, is_integer, is_number, require
 from lrdecay.schedules import Horizon, Schedule
 from lrdecay.schedules.placement import Array
+from lrdecay.training import internals
 from lrdecay.training.module import ScheduledModule
 
 WINDOW = 5  # losses of which the median is taken, so that a spike of a step or two is not seen
@@ -75,8 +76,7 @@ class Probe(pl.Callback):
         self.weights = copy.deepcopy(module.state_dict())  # not before: a module may make its layers late
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        # Lightning has divided it by the batches whose gradients are added up.
-        self._batches.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
+        self._batches.append(float(internals.loss_of_batch(trainer, outputs)))
         if trainer.global_step == len(self.losses):
             return
         self.losses.append(sum(self._batches) / len(self._batches))

@@ -62,6 +62,44 @@ def test_a_run_that_stopped_goes_on_with_them(tmp_path):
     assert_same(tmp_path / "outputs/runs/part", tmp_path / "outputs/runs/whole")
 
 
+ACCUMULATED = "+schedule@scheduled.trainer.accumulate_grad_batches"
+FOUR = ["data.batch_size=16", "trainer.accumulate_grad_batches=4", "optimizer=momentum"]
+
+
+def test_accumulated_batches_make_the_steps_that_lightning_would(tmp_path):
+    run("train.py", *SMALL, *FOUR, "hydra.run.dir=outputs/runs/a", cwd=tmp_path)
+    run("train.py", *SMALL, *FOUR, f"{ACCUMULATED}=constant", "hydra.run.dir=outputs/runs/b", cwd=tmp_path)
+    one, other = (read(tmp_path / f"outputs/runs/{name}/record.json") for name in "ab")
+    assert one.outcome.final == pytest.approx(other.outcome.final, rel=1e-6)  # the same steps, tallied otherwise
+    assert (one.plan.total_steps, other.plan.total_steps) == (30, 120)
+
+
+def test_the_batch_grows_by_a_schedule_and_no_group_reaches_beyond_its_epoch(tmp_path):
+    words = [*SMALL, *FOUR, "trainer.accumulate_grad_batches=6", "schedule=cosine", f"{ACCUMULATED}=piecewise"]
+    own = "scheduled.trainer.accumulate_grad_batches"
+    words += [f"{own}.points=[[0,0.5],[50%,1]]", f"{own}.curve=constant"]
+    words += ["callbacks=gradient_norm", "callbacks.gradient_norm.every=1"]
+    done = run("train.py", *words, "hydra.run.dir=outputs/runs/a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = columns(tmp_path / "outputs/runs/a")
+    sizes = [*[3] * 39, 1, *[3] * 21, *[6] * 18, 1, *[6] * 36, *[4] * 4]
+    assert found.accumulate_grad_batches.tolist() == sizes
+    assert_allclose(found.lr, 0.01 * Cosine().factor(range(120), Horizon(120, 40)), rtol=1e-9)
+    norms = pd.read_csv(tmp_path / "outputs/runs/a/metrics.csv").set_index("step").grad_norm.dropna()
+    assert norms.index.tolist() == [*range(2, 39, 3), 39, *range(42, 61, 3), 66, 72, 78, 79, *range(85, 116, 6), 119]
+
+
+def test_a_run_that_accumulates_stops_between_steps_and_goes_on(tmp_path):
+    words = [*SMALL, *FOUR, f"{ACCUMULATED}=linear", "trainer.accumulate_grad_batches=7", "schedule=cosine"]
+    words += ["callbacks.checkpoints.every_n_steps=1"]
+    run("train.py", *words, "hydra.run.dir=outputs/runs/whole", cwd=tmp_path)
+    stopped = run("train.py", *words, "hydra.run.dir=outputs/runs/part", cwd=tmp_path, prepare=StoppedAt(50))
+    assert stopped.returncode == 143
+    again = run_apart("train.py", "resume=outputs/runs/part", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_same(tmp_path / "outputs/runs/part", tmp_path / "outputs/runs/whole")
+
+
 def test_groups_keep_their_own_and_new_ones_of_a_checkpoint_are_set_too():
     parameters = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
     groups = [{"params": parameters[:1]}, {"params": parameters[1:], "weight_decay": 0.0}]
@@ -134,6 +172,7 @@ WEIGHT_DECAY = "+schedule@scheduled.optimizer.weight_decay=cosine"
             ],
             "scheduled.optimizer.weight_decay.momentum=[0.8, 0.9]: must be null, where it cannot be set",
         ),
+        ([f"{ACCUMULATED}=step"], "needs a trainer.accumulate_grad_batches above 1"),
         (["label_smoothing=1"], "label_smoothing=1: must be a number in [0, 1)"),
     ],
 )

@@ -65,6 +65,7 @@ def main(conf: Path) -> None:
         from lrdecay.training.warnings import without_expected_warnings
 
     require_range(arguments.low, high, arguments.steps)
+    config.scheduled = {}  # the rate alone is tested, with as many accumulated batches as are configured
     parts = build(config)
     if arguments.apply and is_own_optimizer(config):
         raise ConfigError("--apply: cannot be combined with optimizer=own, whose module sets the rate")

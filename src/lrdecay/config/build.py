@@ -4,7 +4,7 @@ So a preview needs no torch, and a mistake in the schedule is found before the d
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from lrdecay.config.messages import one_line
-from lrdecay.config.rules import SCHEDULABLE, check, is_own_module, is_own_optimizer
+from lrdecay.config.rules import accumulates_by_schedule, check, is_own_module, is_own_optimizer, scheduled_nodes
 from lrdecay.data.catalogue import FITTED
 from lrdecay.errors import BadValue, ConfigError, within
 from lrdecay.metrics import METRICS, Metrics, metrics_of
@@ -68,7 +68,7 @@ class Parts:
     @cached_property
     def scheduled(self) -> dict[str, Schedule]:
         """The schedules of other quantities, by the keys of these."""
-        found = dict(_schedule_nodes(self.config.get("scheduled") or {}))
+        found = scheduled_nodes(self.config)
         made = {key: instantiate(node, f"scheduled.{key}") for key, node in found.items()}
         return {key: _of_kind(Schedule, schedule, f"scheduled.{key}") for key, schedule in made.items()}  # type: ignore[type-abstract]
 
@@ -167,6 +167,8 @@ class Parts:
         """Lightning's trainer, with arguments that are the run's own."""
         import pytorch_lightning as pl
 
+        if accumulates_by_schedule(self.config):  # which is the course's then
+            arguments["accumulate_grad_batches"] = 1
         return _of_kind(pl.Trainer, instantiate(self.config.trainer, "trainer", **arguments), "trainer")
 
     def _several(self, group: str, kind: type) -> dict[str, Any]:
@@ -176,21 +178,6 @@ class Parts:
             if not isinstance(thing, kind):
                 raise ConfigError(f"{group}: must be classes of that kind, not {type(thing).__name__}")
         return things
-
-
-def _schedule_nodes(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """The schedules under ``scheduled``, whose keys may be written with dots or as one mapping in another."""
-    if not isinstance(node, Mapping):
-        whole = f"scheduled.{key}" if key else "scheduled"
-        raise ConfigError(f"{whole}={node}: must hold schedules, of {', '.join(SCHEDULABLE)}")
-    for name, child in node.items():
-        whole = f"{key}.{name}" if key else str(name)
-        if whole in SCHEDULABLE and isinstance(child, DictConfig):
-            yield whole, child
-        elif any(one.startswith(f"{whole}.") for one in SCHEDULABLE):
-            yield from _schedule_nodes(child, whole)
-        else:
-            raise ConfigError(f"scheduled.{whole}: must be one of {', '.join(SCHEDULABLE)}, with a schedule")
 
 
 def instantiate(node: DictConfig, group: str, **arguments: Any) -> Any:

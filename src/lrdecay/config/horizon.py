@@ -4,6 +4,7 @@ import math
 
 from omegaconf import DictConfig
 
+from lrdecay.config.rules import accumulates_by_schedule
 from lrdecay.data.catalogue import data_set
 from lrdecay.data.splits import split_sizes, windows
 from lrdecay.errors import ConfigError, is_integer, require, within
@@ -29,7 +30,7 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     batches = min(batches, int(limit)) if is_integer(limit) else int(batches * limit)
     if batches < 1:
         raise ConfigError("trainer: an epoch must have at least 1 training batch, and an end")
-    per_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    per_epoch = math.ceil(batches / batches_per_step(config))
     length = length_of(config)
     if fast:
         return Horizon(fast, per_epoch)
@@ -48,6 +49,14 @@ def trained_steps(trainer: DictConfig, steps_per_epoch: int) -> int | None:
     return min((count for count in (epochs * steps_per_epoch, steps) if count > 0), default=None)
 
 
+def batches_per_step(config: DictConfig) -> int:
+    """Batches of a step of the horizon: all whose gradients are accumulated, or one where a schedule says how many.
+
+    Such a run is counted in batches, so that every epoch has as many.
+    """
+    return 1 if accumulates_by_schedule(config) else int(config.trainer.get("accumulate_grad_batches", 1))
+
+
 def length_of(config: DictConfig, seconds_per_step: float | None = None) -> Length:
     """How long a configuration wants the run to be.
 
@@ -59,7 +68,7 @@ def length_of(config: DictConfig, seconds_per_step: float | None = None) -> Leng
     """
     samples, characters = config.data.get("batch_size"), config.data.get("length")
     if is_integer(samples):
-        samples *= config.trainer.get("accumulate_grad_batches", 1)
+        samples *= batches_per_step(config)
     tokens = samples * characters if is_integer(samples) and is_integer(characters) else None
     known = (samples if is_integer(samples) else None, tokens, seconds_per_step)
     with within():

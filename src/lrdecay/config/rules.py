@@ -1,7 +1,7 @@
 """What the values of a configuration must be, as far as no class checks them; without torch."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,7 +16,15 @@ RESUME_MODES = (None, "extend", "weights")
 OF_THE_RUN = ("callbacks", "logger", "default_root_dir")
 """Keys of the trainer that the run sets itself."""
 GROUPS = ("schedule", "optimizer", "model", "data", "trainer")
-SCHEDULABLE = ("optimizer.weight_decay", "optimizer.momentum", "optimizer.beta2", "model.dropout", "label_smoothing")
+ACCUMULATED = "trainer.accumulate_grad_batches"
+SCHEDULABLE = (
+    "optimizer.weight_decay",
+    "optimizer.momentum",
+    "optimizer.beta2",
+    "model.dropout",
+    "label_smoothing",
+    ACCUMULATED,
+)
 """What a schedule of its own can be given to, under ``scheduled``."""
 REQUIRED = (
     "seed", "name", "metric", "output_dir", "on_divergence", "resume", "resume_mode", "trust", "process.tune",
@@ -41,6 +49,35 @@ def check_present(config: DictConfig) -> None:
         parent, _, name = key.rpartition(".")
         if name not in ((plain.get(parent) or {}) if parent else plain):
             raise ConfigError(f"{key}: must be given; ~{key} takes it out")
+
+
+def scheduled_nodes(config: DictConfig) -> dict[str, DictConfig]:
+    """The schedules of other quantities than the rate, not built yet, by the keys of these.
+
+    Raises:
+        ConfigError: one is of something else, or is none.
+    """
+    return dict(_nodes(config.get("scheduled") or {}))
+
+
+def accumulates_by_schedule(config: DictConfig) -> bool:
+    """Whether a schedule says how many batches make an optimizer step: the run is counted in batches then."""
+    return ACCUMULATED in scheduled_nodes(config)
+
+
+def _nodes(node: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """The schedules under ``scheduled``, whose keys may be written with dots or as one mapping in another."""
+    if not isinstance(node, Mapping):
+        whole = f"scheduled.{key}" if key else "scheduled"
+        raise ConfigError(f"{whole}={node}: must hold schedules, of {', '.join(SCHEDULABLE)}")
+    for name, child in node.items():
+        whole = f"{key}.{name}" if key else str(name)
+        if whole in SCHEDULABLE and isinstance(child, DictConfig):
+            yield whole, child
+        elif any(one.startswith(f"{whole}.") for one in SCHEDULABLE):
+            yield from _nodes(child, whole)
+        else:
+            raise ConfigError(f"scheduled.{whole}: must be one of {', '.join(SCHEDULABLE)}, with a schedule")
 
 
 def check(config: DictConfig) -> None:

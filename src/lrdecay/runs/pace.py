@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
 from lrdecay.config.build import Parts, build
+from lrdecay.config.horizon import batches_per_step
 from lrdecay.errors import ConfigError, is_integer, is_number
 from lrdecay.files import write_atomically
 from lrdecay.records.identity import determining
@@ -97,7 +98,7 @@ def _validations(config: DictConfig, steps_per_epoch: int) -> float:
     if interval is None or (is_number(interval) and not is_integer(interval)):
         return 1 / ((every or 1) * steps_per_epoch * (1.0 if interval is None else float(interval)))
     if is_integer(interval):
-        return float(trainer.get("accumulate_grad_batches", 1) / (interval * (every or 1)))
+        return float(batches_per_step(config) / (interval * (every or 1)))
     return 0.0  # every so many minutes
 
 

@@ -104,8 +104,8 @@ class RecordKeeper(Callback):
             self.announce(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx % trainer.accumulate_grad_batches:
-            return  # gradients that are being accumulated are in no checkpoint
+        if not course_of(pl_module).is_between_steps(trainer, batch_idx):
+            return
         number = self._agreement.ask(self.stop.requested or 0)
         if not number:
             return

@@ -122,8 +122,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Gradients that are being accumulated are not kept.
-        due = self._due(trainer) and batch_idx % trainer.accumulate_grad_batches == 0
+        due = self._due(trainer) and course_of(pl_module).is_between_steps(trainer, batch_idx)
         self._save_within_epoch(trainer, pl_module, last=due)
 
     def save_before_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

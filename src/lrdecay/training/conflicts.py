@@ -25,7 +25,8 @@ REFUSED: tuple[tuple[type[Callback], str, str], ...] = (
     (
         GradientAccumulationScheduler,
         "changes how many steps an epoch has",
-        "trainer.accumulate_grad_batches sets the number for the whole run",
+        "trainer.accumulate_grad_batches sets the number for the whole run, and a schedule of it changes it: "
+        "+schedule@scheduled.trainer.accumulate_grad_batches=piecewise",
     ),
     (BaseFinetuning, "adds parameters in mid-run, which the schedule does not reach", "train them from the start"),
 )

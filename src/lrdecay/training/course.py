@@ -19,6 +19,7 @@ from lrdecay.adapters.torch import TorchSchedule, scheduler_errors
 from lrdecay.errors import ConfigError, within
 from lrdecay.schedules import Horizon, Length, Scale, Schedule
 from lrdecay.training import requirements
+from lrdecay.training.accumulation import Accumulation
 from lrdecay.training.averages import Averages
 from lrdecay.training.conflicts import check_undisturbed
 from lrdecay.training.journal import Journal
@@ -53,6 +54,7 @@ class Course:
         resumption: continues from a checkpoint.
         order: of the batches.
         averages: of a schedule-free optimizer.
+        accumulation: of gradients, where a schedule says of how many batches.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Course:
         self.resumption = Resumption()
         self.order = Order()
         self.averages = Averages()
+        self.accumulation = Accumulation()
         self._apart: dict[str, int] = {}
         self._configured: tuple[Any, int, int] = (None, 0, 0)
 
@@ -143,6 +146,10 @@ class Course:
         """Sets the quantities of the step that a batch belongs to."""
         if self.quantities is not None:
             self.journal.beside |= self.quantities.before_step(step)
+
+    def is_between_steps(self, trainer: pl.Trainer, batch: int) -> bool:
+        """Whether before this batch of the epoch no gradients are being accumulated, which are in no checkpoint."""
+        return not self.accumulation.gathered and batch % trainer.accumulate_grad_batches == 0
 
     def before_step(self, optimizer: Optimizer, step: int) -> None:
         """Notes the rates of a step, and sets what else a schedule says of it."""

@@ -41,6 +41,25 @@ class ScheduledModule(pl.LightningModule):
         super().on_before_optimizer_step(optimizer)
         self.course.before_step(optimizer, self.trainer.global_step)
 
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        accumulation = self.course.accumulation
+        if accumulation.ends(self.trainer.is_last_batch):
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            accumulation.gathered = 0
+            return
+        self.course.before_step(optimizer, self.trainer.global_step)  # of the run, though not of the optimizer
+        with accumulation.apart(self.trainer.strategy):
+            optimizer_closure()
+        accumulation.gathered += 1
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        if not self.course.accumulation.gathered:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        size = self.course.accumulation.size
+        super().backward(loss if size == 1 else loss / size, *args, **kwargs)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
         self.course.journal.end_batch(self.trainer)

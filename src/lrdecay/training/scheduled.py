@@ -30,12 +30,19 @@ class Quantity:
         put: sets it to a factor of what is configured, everywhere.
         read: its value as it is there now, at that first place.
         below: what it must stay below.
+        counts: whether it is a whole number, at least 1.
     """
 
     base: float
     put: Callable[[float], None]
     read: Callable[[], float]
     below: float = np.inf
+    counts: bool = False
+
+    def values(self, factors: np.ndarray) -> np.ndarray:
+        """What the factors make of it."""
+        values = self.base * factors
+        return np.maximum(values.round(), 1) if self.counts else values
 
 
 class Quantities:
@@ -73,7 +80,7 @@ class Quantities:
     def over(self, steps: Sequence[int]) -> dict[str, np.ndarray]:
         """The values at these steps, by name."""
         return {
-            name: quantity.base * np.array([factor(step) for step in steps]) for name, quantity, factor in self._set
+            name: quantity.values(np.array([factor(step) for step in steps])) for name, quantity, factor in self._set
         }
 
     def before_step(self, step: int) -> dict[str, float]:
@@ -155,9 +162,21 @@ def _label_smoothing(owner: Any, optimizer: Optimizer) -> Quantity:
     return Quantity(base, put, lambda: float(owner.label_smoothing), below=1)
 
 
+def _accumulated(owner: Any, optimizer: Optimizer) -> Quantity:
+    course = owner.course
+    configured = course.accumulation.configured
+    _require(configured > 1, "a trainer.accumulate_grad_batches above 1")
+
+    def put(factor: float) -> None:
+        course.accumulation.begin(factor, owner.trainer.global_step, course.horizon)
+
+    return Quantity(configured, put, lambda: float(course.accumulation.size), counts=True)
+
+
 def _require(there: Any, what: str) -> None:
     if not there:
         raise NotThere(what)
 
 
-MAKERS = dict(zip(SCHEDULABLE, (_weight_decay, _momentum, _beta2, _dropout, _label_smoothing), strict=True))
+_MAKE = (_weight_decay, _momentum, _beta2, _dropout, _label_smoothing, _accumulated)
+MAKERS = dict(zip(SCHEDULABLE, _MAKE, strict=True))

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 EXPECTED = (
     r"The number of training batches \(",  # the last batch of an epoch is logged, whatever log_every_n_steps
+    r"Detected call of `lr_scheduler.step\(\)` before",  # batches whose gradients are accumulated are steps of it too
+    r"When using `Trainer\(accumulate_grad_batches != 1\)` and overriding",  # `ScheduledModule` does
     "It is recommended to use .*sync_dist",  # the journal reduces over processes itself
     ".*LeafSpec",  # Lightning's own use of torch
     r"Be aware that when using `ckpt_path`.*\['(Timer|EarlyStopping)",  # an extension may lift them

@@ -1,4 +1,4 @@
-"""Tests the weights that runs have left: ``python scripts/evaluate.py --help``."""
+"""Tests the saved weights of runs: ``python scripts/evaluate.py --help``."""
 
 from pathlib import Path
 

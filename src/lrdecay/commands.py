@@ -11,11 +11,11 @@ from pathlib import Path
 COMMANDS = {
     "train": "train a run, or with -m a sweep",
     "preview": "draw learning rates over a run, without training",
-    "find-lr": "look for a learning rate by a short training",
+    "find-lr": "find a learning rate by a short training",
     "compare": "compare runs: a table with verdicts, figures, a page",
-    "predict": "predict the loss of schedules that were not trained",
-    "refine": "refine a schedule by the gradient norms of runs",
-    "evaluate": "test the weights that runs have left",
+    "predict": "predict the loss of schedules that were never trained",
+    "refine": "refine a schedule by the gradient norms of its runs",
+    "evaluate": "test the saved weights of runs",
     "claims": "test claims about schedules",
 }
 """What each is for."""

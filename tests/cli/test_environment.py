@@ -150,7 +150,7 @@ FILES = {
     "not UTF-8": (b"_target_: \xff\n", "a file of the configuration is not UTF-8 text: "),
     "a list": (b"- a\n", "must be a mapping with the _target_ that it is built from"),
     "empty": (b"", "must be a mapping with the _target_ that it is built from"),
-    "another kind": (b"_target_: builtins.dict\n", "must be one of its choices or a class of that kind, not dict"),
+    "another kind": (b"_target_: builtins.dict\n", "must be one of its choices, or of type "),
 }
 
 

@@ -594,7 +594,7 @@ MISTAKES = {
     f"{TORCH}.ReduceLROnPlateau": "schedule.monitor=null with interval=step: must be a metric such as val/loss, with",
     f"{TORCH}.ExponentialLR +schedule.scheduler.gamma=0.9 schedule.monitor=val/loss": "schedule.monitor=val/loss: must",
     f"{TORCH}.{RARELY}": "schedule.monitor=val/loss: must be measured in every epoch",
-    "+scale.foo=3": "scale: must be one of its choices or a class of that kind, not dict",
+    "+scale.foo=3": "scale: must be one of its choices, or of type Scale, not dict",
     "+trainer.limit_train_batches=2.5": "trainer.limit_train_batches=2.5: must be an integer of at least 0, a fraction",
     f"{TORCH}.StepLR scale=plateau": "scale: must be none with schedule=torch",
     "schedule.final=-1": "schedule.final=-1: must be a number in [0, 1]",

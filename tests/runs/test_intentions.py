@@ -247,7 +247,7 @@ def test_preview_names_the_data_of_each(tmp_path, mnist_root):
 def test_find_lr_replaces_nothing_in_silence(override, tmp_path):
     done = programs.run("scripts/find_lr.py", "data=digits", override, cwd=tmp_path)
     assert done.process.exitcode == 1
-    assert done.text.startswith(f"error: {override}: cannot be combined with find_lr, which ")
+    assert done.text.startswith(f"error: {override}: cannot be combined with find-lr, which ")
 
 
 def test_evaluates_runs_of_processes_that_differ(tmp_path):

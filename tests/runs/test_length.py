@@ -171,7 +171,7 @@ def test_it_is_extended_by_a_longer_duration(tmp_path):
         (["duration=1e6tokens"], "must be in another unit, where the horizon has no tokens_per_step"),
         (["ssr=0"], "ssr=0: must be a number above 0"),
         (["ssr=fast"], "ssr=fast: must be a number above 0"),
-        (["duration=9s", "trainer=ddp_cpu"], "duration: must be without times for runs of 2 processes"),
+        (["duration=9s", "trainer=ddp_cpu"], "duration: must not have times for runs of 2 processes"),
         (["duration=2ep", "schedule=cosine", "schedule.warmup=3ep"], "schedule.warmup=3ep: 30 steps must be at most"),
     ],
 )

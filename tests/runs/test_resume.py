@@ -202,7 +202,8 @@ def test_refuses_what_would_not_be_the_same_run(override, refusal, complete):
     before = (complete / "record.json").read_bytes()
     done = resume(complete, override)
     assert done.process.exitcode == 1
-    assert done.text.startswith(f"error: resume={complete}: resumes as it began, without {refusal}. resume_mode=extend")
+    refused = f"must be resumed as it began, without {refusal}. resume_mode=extend"
+    assert done.text.startswith(f"error: resume={complete}: {refused}")
     assert (complete / "record.json").read_bytes() == before
 
 

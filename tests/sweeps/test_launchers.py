@@ -178,7 +178,7 @@ def test_what_ctrl_c_interrupts_the_same_command_completes(launcher, series, tmp
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("ray", ["address=127.0.0.1:9"], "address=127.0.0.1:9: no Ray cluster answers there"),
+        ("ray", ["address=127.0.0.1:9"], "address=127.0.0.1:9: there is no Ray cluster there"),
         ("ray", ["address=here"], "address=here: must be host:port, auto, or null"),
         ("ray", ["gpus=1.5"], "gpus=1.5: must be a whole number above 1"),
         ("ray", ["cpus=0"], "cpus=0: must be an integer, at least 1"),
@@ -187,7 +187,7 @@ def test_what_ctrl_c_interrupts_the_same_command_completes(launcher, series, tmp
         ("ray", ["retries=-1"], "retries=-1: must be an integer, at least 0"),
         ("slurm", ["time=soon"], "time=soon: must be an integer, at least 1"),
         ("slurm", ["grace=3590"], "grace=3590: must be at least a minute below the time limit, 3600 seconds"),
-        ("slurm", ["setup=ls"], "setup=ls: must be a list of texts, such as [a,b]"),
+        ("slurm", ["setup=ls"], "setup=ls: must be a list of strings, such as [a,b]"),
         ("slurm", ["wait=no_"], "wait=no_: must be true or false"),
         ("slurm", ["memory=0"], "memory=0: must be a number of GB above 0, or null"),
     ],

@@ -170,7 +170,7 @@ class TestScript:
         done = self.find(tmp_path, "model=mlp", *arguments)
         assert done.returncode == 1
         assert words in done.stdout
-        assert done.stderr == "error: find_lr: no rate to suggest\n"
+        assert done.stderr == "error: find-lr: has no rate to suggest\n"
 
     def test_a_model_whose_loss_is_no_number(self, tmp_path):
         (tmp_path / "mine.py").write_text(
@@ -191,7 +191,7 @@ class TestScript:
             (["--low", "0"], "--low=0.0: must be a number above 0"),
             (["--low", "nan"], "--low=nan: must be a number above 0"),
             (["--steps", "3"], "--steps=3: must be an integer, at least 20"),
-            (["seed=1,2"], "find_lr: one configuration at a time"),
+            (["seed=1,2"], "find-lr: must have one configuration, not 2"),
             (["--output", "x.pdf"], "--output=x.pdf: must be a file that ends in .png"),
             (["optimizer=lion"], "optimizer=lion: must be one of adagrad"),
             (["model.hidden=[0]", "model=mlp"], "model.hidden=0: must be an integer, at least 1"),

@@ -52,7 +52,7 @@ def hold_weight_decay(group: dict[str, Any]) -> None:
 
 def require_momentum(optimizer: Optimizer, schedule: Schedule) -> None:
     name = type(optimizer).__name__
-    allowed = f"null with {name}, which has no momentum here; or take an optimizer that has, such as optimizer=momentum"
+    allowed = f"null with {name}, which has no momentum here; or use one that has, such as optimizer=momentum"
     shown = list(schedule.momentum or ())
     require(all(map(momentum_of, optimizer.param_groups)), "momentum", shown, allowed)
     starts = "betas" in optimizer.param_groups[0] or isinstance(optimizer, torch.optim.SGD) or shown[0] > 0
@@ -70,7 +70,7 @@ def note_weight_decay(optimizer: Optimizer) -> bool:
             name = type(optimizer).__name__
             raise BadValue(
                 f"weight_decay=constant: must be coupled with {name}, whose weight decay is not marked as decoupled "
-                "from the gradient; or take optimizer=adamw"
+                "from the gradient; or use optimizer=adamw"
             )
         group["initial_weight_decay"] = group["weight_decay"]
     return bool(groups)

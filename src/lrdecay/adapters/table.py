@@ -19,6 +19,6 @@ def rate_table(schedule: Schedule, rate: float, horizon: Horizon) -> np.ndarray:
     schedule.require_factor_alone()
     require(is_number(rate) and rate > 0, "rate", rate, "a number above 0")
     total = horizon.total_steps
-    require(total <= MOST, "total_steps", total, f"at most {MOST:,}, for all rates are held in memory")
+    require(total <= MOST, "total_steps", total, f"at most {MOST:,}, since all rates are held in memory")
     rates: np.ndarray = rate * schedule.over(horizon)(np.arange(total + 1))
     return rates

@@ -29,7 +29,7 @@ def gradient_norms(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
         ConfigError: a run was cut short, or logged none; or they are not alike.
     """
     if keys := differing([settings_of(run) for run in records]):
-        raise ConfigError(f"the runs: must be alike but for their seeds, and not differ in {listed(keys)}")
+        raise ConfigError(f"the runs: must differ in their seeds only, not in {listed(keys)}")
     found = [_norms(run) for run in records]
     steps = found[0].index.to_numpy()
     if any(not np.array_equal(other.index, steps) for other in found):

@@ -130,7 +130,7 @@ def load_records(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
         if is_integer(of := record.plan.config.get("seed")):
             records.append(record)
         else:
-            problems.append(f"{path}: seed={shortened(of)}: must be an integer, for runs are paired by it")
+            problems.append(f"{path}: seed={shortened(of)}: must be an integer, because runs are paired by it")
     return records, problems
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,22 @@ def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser that describes the command by the docstring of its module."""
     return argparse.ArgumentParser(
         prog=f"lrdecay {command}" if by_command() else None,
-        description=as_called(doc or ""),
+        description=as_called(described(doc or "")),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def described(doc: str) -> str:
+    """A docstring as a terminal shows it: its prose as wide as that is, its examples line by line."""
+    width = shutil.get_terminal_size().columns - 2
+    parts = doc.replace("``", "").strip().split("\n\n")
+    return "\n\n".join(part if "lrdecay " in part else textwrap.fill(part, width) for part in parts)
 
 
 def add_overrides(parser: argparse.ArgumentParser, what: str) -> None:
     """Lets a command take overrides, and configuration of one's own, as training does; `what` is their help."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=what)
-    parser.add_argument("--config-dir", type=Path, help="a folder with configuration of your own, as for training")
+    parser.add_argument("--config-dir", type=Path, help="a folder with your own configuration, as for training")
 
 
 def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Sequence[str] = ()) -> argparse.Namespace:

@@ -1,11 +1,16 @@
 """Tests claims about schedules: runs what is missing of their sweeps, and says what the records show.
 
-lrdecay claims                        # all of conf/experiment/claims
-lrdecay claims faster stabler         # some of them
-lrdecay claims faster --no-run        # of the runs that are there
-lrdecay claims mnist1d/faster_sgd --seeds 21..30    # with more seeds, to the next look that its file names
-lrdecay claims faster hydra.launcher.processes=8       # eight runs at a time, say on one GPU
-lrdecay claims faster data=digits name=faster-digits trainer.max_epochs=5    # under other conditions
+# all of conf/experiment/claims, or some of them
+lrdecay claims
+lrdecay claims faster stabler
+# only judge the runs that are there
+lrdecay claims faster --no-run
+# more seeds, up to the next look that the claim's file names
+lrdecay claims mnist1d/faster_sgd --seeds 21..30
+# eight runs at a time, say on one GPU
+lrdecay claims faster hydra.launcher.processes=8
+# under other conditions
+lrdecay claims faster data=digits name=faster-digits
 """
 
 import argparse
@@ -41,7 +46,7 @@ INTERRUPTED = (130, 143, -2, -15)
 
 def main(conf: Path) -> None:
     parser = parser_of("claims", __doc__)
-    parser.add_argument("arguments", nargs="*", metavar="CLAIM|KEY=VALUE", help="claims, overrides for their runs")
+    parser.add_argument("arguments", nargs="*", metavar="CLAIM|KEY=VALUE", help="claims, and overrides for their runs")
     parser.add_argument("--no-run", action="store_true", help="train nothing")
     parser.add_argument(
         "--seeds", type=numbered, metavar="FIRST..LAST", help="train these seeds; runs that are there are not repeated"

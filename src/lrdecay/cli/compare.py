@@ -1,8 +1,11 @@
 """Compares runs: a table with verdicts, ``comparison.csv``, ``comparison.png`` and the page ``report.html``.
 
 lrdecay compare outputs/sweeps/NAME
-lrdecay compare outputs/runs/A outputs/runs/B --output outputs/comparisons/a-b
-lrdecay compare outputs/sweeps/NAME --baseline cosine --tuned-over optimizer.lr
+lrdecay compare outputs/runs/A outputs/runs/B --output outputs/a-b
+lrdecay compare outputs/sweeps/NAME --baseline cosine
+# each schedule at its own best base rate
+lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr
+# figures for a paper
 lrdecay compare outputs/sweeps/NAME --format pdf,svg --columns 1,2
 """
 

@@ -1,4 +1,4 @@
-"""Tests the weights that runs have left, and compares the metrics with those recorded.
+"""Tests the saved weights of runs, and compares the metrics with those on record.
 
 lrdecay evaluate outputs/runs/NAME
 lrdecay evaluate outputs/sweeps/NAME/* --checkpoint best

@@ -1,10 +1,11 @@
-"""Learning-rate range test: trains shortly with a growing rate, and suggests one where the loss falls fastest.
+"""Learning-rate range test: trains briefly while the rate grows, and suggests the rate at which the loss falls fastest.
 
 lrdecay find-lr data=digits optimizer=sgd
-lrdecay find-lr model=mlp optimizer=adam --low 1e-6 --high 1 --steps 300
-rate=$(lrdecay find-lr data=digits --apply) && lrdecay train data=digits schedule=cosine $rate
+lrdecay find-lr model=mlp optimizer=adam --low 1e-6 --high 1
+rate=$(lrdecay find-lr data=digits --apply) &&
+    lrdecay train data=digits schedule=cosine $rate
 
-The rate that it suggests is where to begin looking: with fewer steps it comes out higher, with more of them lower.
+Take what it suggests as a starting point: it is higher with fewer steps, and lower with more.
 """
 
 import logging
@@ -35,7 +36,7 @@ def refuse_own(overrides: list[str]) -> None:
     own |= {"trainer.max_steps": "takes as many as --steps", "optimizer.lr": "tries the rates from --low to --high"}
     for override in overrides:
         if (key := key_of(override)) in own:
-            raise ConfigError(f"{override}: cannot be combined with find_lr, which {own[key]}")
+            raise ConfigError(f"{override}: cannot be combined with find-lr, which {own[key]}")
 
 
 def main(conf: Path) -> None:
@@ -46,13 +47,13 @@ def main(conf: Path) -> None:
     parser.add_argument("--steps", type=int, default=200, help="optimizer steps [%(default)s]")
     parser.add_argument("--mode", choices=("exponential", "linear"), default="exponential", help="how the rate grows")
     parser.add_argument("--output", type=Path, default=Path("outputs/find_lr.png"), help="the figure [%(default)s]")
-    parser.add_argument("--apply", action="store_true", help="print nothing on stdout but the override")
+    parser.add_argument("--apply", action="store_true", help="print only the override on stdout")
     arguments = parse(parser, conf)
     high = {"exponential": 10.0, "linear": 0.1}[arguments.mode] if arguments.high is None else arguments.high
     refuse_own(arguments.overrides)
     configs = compose_all(conf, [*arguments.overrides, *SHORT, f"trainer.max_steps={arguments.steps}"])
     if len(configs) > 1:
-        raise ConfigError("find_lr: one configuration at a time")
+        raise ConfigError(f"find-lr: must have one configuration, not {len(configs)}")
     ((_, config),) = configs
 
     with importing():  # torch: not for --help
@@ -83,6 +84,6 @@ def main(conf: Path) -> None:
     print(f"{title}: {found.verdict}", file=speak)
     print(relative(arguments.output), file=speak)
     if found.suggestion is None:
-        raise ConfigError("find_lr: no rate to suggest")
+        raise ConfigError("find-lr: has no rate to suggest")
     own = is_own_optimizer(config)
     print(f"{'rate of its first parameter group: ' if own else 'optimizer.lr='}{found.suggestion:.2g}")

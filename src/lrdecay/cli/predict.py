@@ -1,12 +1,16 @@
-"""The loss that a schedule will come to, from runs under others: fits the multi-power law (arXiv 2503.12811).
+r"""Predicts the loss that a schedule will reach from runs under others, by the multi-power law (arXiv 2503.12811).
 
-lrdecay predict outputs/sweeps/NAME schedule=cosine,linear,wsd trainer.max_epochs=200
-lrdecay predict outputs/sweeps/NAME --peak 0.1 --metric train/loss schedule=rex
-lrdecay predict runs.csv --columns rate=lr loss=val_loss \\
-    --steps-per-epoch 1000 schedule=wsd optimizer.lr=1e-3 trainer.max_epochs=50
-lrdecay predict loss.csv --rates lr.csv    # charts that TensorBoard or Weights & Biases exported
-lrdecay predict outputs/sweeps/NAME --optimize schedule=cosine,wsd trainer.max_epochs=200
-lrdecay predict outputs/sweeps/NAME --fit-on constant,cosine,linear    # how well it predicts the others
+lrdecay predict outputs/sweeps/NAME schedule=cosine,linear,wsd \
+    trainer.max_epochs=200
+lrdecay predict outputs/sweeps/NAME --metric train/loss schedule=rex
+# how well it predicts groups that it was not fitted to
+lrdecay predict outputs/sweeps/NAME --fit-on constant,cosine,linear
+# the best schedule, by the law
+lrdecay predict outputs/sweeps/NAME --optimize schedule=cosine,wsd
+# a CSV from anywhere, and charts exported by TensorBoard or Weights & Biases
+lrdecay predict runs.csv --columns rate=lr loss=val_loss \
+    --steps-per-epoch 1000 schedule=wsd optimizer.lr=1e-3
+lrdecay predict loss.csv --rates lr.csv
 """
 
 import argparse
@@ -159,16 +163,16 @@ def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:
     console = get_console()
     runs, schedules = plural(fitted.runs, "run"), plural(len(fitted.traces), "schedule")
     say(f"multi-power law of {metric} at the peak rate {fitted.law.peak:g}, of {runs} of {schedules}")
-    say(f"at most {plural(fitted.steps, 'step')} long; their last losses lie {100 * fitted.scatter:.2g}% off the law")
+    say(f"at most {plural(fitted.steps, 'step')} long; their last losses are {100 * fitted.scatter:.2g}% off the law")
     if fitted.short:
-        say(f"{plural(fitted.short, 'run')} too short beside the longest, and left out")
+        say(f"left out: {plural(fitted.short, 'run')} too short beside the longest")
     console.print(parameters_table(fitted))
     if predictions:
         console.print(predictions_table(predictions))
     if any(one.measured for one in predictions):
         say(agreement(predictions))
     if fitted.poor:
-        say("warning: so the law does not describe these runs, and predicts nothing of others")
+        say("warning: so the law does not describe these runs, and cannot predict others")
     for one in predictions:
         for warning in one.warnings:
             say(f"warning: {one.label}: {warning}")

@@ -1,8 +1,10 @@
 """Draws learning rates over a run without training: a figure, and a line for each in the terminal.
 
-lrdecay preview schedule=cosine,step,wsd schedule.warmup=5% trainer.max_epochs=20
-lrdecay preview schedule=step schedule.gamma=0.1,0.3,0.5 optimizer.lr=0.01
-lrdecay preview schedule=constant,cosine,linear,wsd --bound    # what convex theory says of each
+lrdecay preview schedule=cosine,step,wsd trainer.max_epochs=20
+lrdecay preview schedule=step schedule.gamma=0.1,0.3,0.5
+# what convex theory says of each
+lrdecay preview schedule=constant,cosine,linear,wsd --bound
+# every schedule of the catalogue
 lrdecay preview --all
 """
 

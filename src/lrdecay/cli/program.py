@@ -10,7 +10,8 @@ from lrdecay.commands import COMMANDS
 
 HELP = (
     "usage: lrdecay COMMAND ...\n\nHow should the learning rate decay?\n\n{}\n\n"
-    "lrdecay COMMAND --help says more of each. Completion in bash and zsh, for this\nshell or in its startup file:\n\n"
+    "lrdecay COMMAND --help says more about each. Completion in bash and zsh, for\n"
+    "this shell or in its startup file:\n\n"
     '  eval "$(register-python-argcomplete lrdecay)"\n'
 )
 

@@ -64,9 +64,9 @@ def main(conf: Path) -> None:
     late = float(places[heights.argmax()])
     if late > LATE:
         say(
-            f"warning: the refined rate is highest at {100 * late:.0f}% of the run, for the norms fall to "
-            f"{100 * smooth.min() / smooth.max():.2g}% of their highest; a network that comes to fit its training data "
-            "is not what the theory describes"
+            f"warning: the refined rate is highest at {100 * late:.0f}% of the run, since the norms fall to "
+            f"{100 * smooth.min() / smooth.max():.2g}% of their highest; the theory does not cover a network that "
+            "comes to fit its training data"
         )
     say(f"refined by {plural(len(norms), 'gradient norm')} of {plural(len(records), 'run')}")
     console = wide()

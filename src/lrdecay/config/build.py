@@ -176,7 +176,7 @@ class Parts:
         things = {name: instantiate(node, group) for name, node in nodes.items()}
         for thing in things.values():
             if not isinstance(thing, kind):
-                raise ConfigError(f"{group}: must be classes of that kind, not {type(thing).__name__}")
+                raise ConfigError(f"{group}: must be of type {kind.__name__}, not {type(thing).__name__}")
         return things
 
 
@@ -209,5 +209,6 @@ def require_metric(key: str, name: str | None, among: Sequence[str], otherwise: 
 
 def _of_kind(kind: type[T], thing: Any, group: str) -> T:
     if not isinstance(thing, kind):
-        raise ConfigError(f"{group}: must be one of its choices or a class of that kind, not {type(thing).__name__}")
+        given = type(thing).__name__
+        raise ConfigError(f"{group}: must be one of its choices, or of type {kind.__name__}, not {given}")
     return thing

@@ -95,7 +95,7 @@ def check(config: DictConfig) -> None:
             raise ConfigError(f"{key}={shortened(value)}: must be {allowed}")
     for key in OF_THE_RUN:
         if config.trainer.get(key) is not None:
-            raise ConfigError(f"trainer.{key}: must be left to the run; there is callbacks=, logger= and output_dir=")
+            raise ConfigError(f"trainer.{key}: must be left to the run; use callbacks=, logger= and output_dir=")
     if config.get("resume_mode") is not None and config.resume is None:
         raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
     _check_split(config)
@@ -118,7 +118,7 @@ def _check_module(config: DictConfig) -> None:
     if config.metric not in metrics.monitored:
         raise ConfigError(f"metric={shortened(config.metric)}: must be one of {', '.join(metrics.monitored)}")
     if metrics is not METRICS and not own:
-        raise ConfigError("metrics: must be null without module=, for those of a classifier are known")
+        raise ConfigError("metrics: must be null without module=, since those of a classifier are known")
     if is_own_optimizer(config) and not own:
         raise ConfigError("optimizer=own: must come with module=, which has one")
     if not own and (others := [key for key in config.get("module") or {} if key != "_target_"]):

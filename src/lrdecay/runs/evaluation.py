@@ -44,7 +44,7 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
         module = make_module(parts, trainer.strategy.root_device)
         if not is_tested(module, parts.data):
             name = type(module).__name__
-            raise ConfigError(f"{record.directory}: cannot be tested: {name} has no test_step, or nothing to test with")
+            raise ConfigError(f"{record.directory}: cannot be tested: {name} has no test_step, or no test data")
         take_weights(module, record.directory / FOLDER / checkpoint)
         with torch.inference_mode():
             trainer.test(module, datamodule=parts.data, verbose=False)

@@ -75,7 +75,7 @@ def measured_pace(config: DictConfig) -> float:
     trainer = parts.trainer(**own, **steps, callbacks=[clock], limit_val_batches=0)
     if trainer.world_size > 1:
         key = "duration" if is_timed(config.get("duration")) else "schedule"
-        raise ConfigError(f"{key}: must be without times for runs of {trainer.world_size} processes")
+        raise ConfigError(f"{key}: must not have times for runs of {trainer.world_size} processes")
     module = make_module(parts, trainer.strategy.root_device)
     course = module.course
     course.schedule, course.scale, course.scheduled = Constant(), None, {}

@@ -31,7 +31,7 @@ def resumable(folder: str, mode: str | None, trust: bool) -> Path:
     if not path.is_dir():
         raise ConfigError(f"resume={folder}: no such folder")
     if not os.path.lexists(path / FILE):
-        raise ConfigError(f"resume={folder}: no run there got as far as training: there is no {FILE}")
+        raise ConfigError(f"resume={folder}: no run got as far as training there: it has no {FILE}")
     if links := [] if trust else _links_out_of(path):
         raise ConfigError(f"{links[0]}: a symbolic link, through which something would be written; {IF_TRUSTED}")
     return path
@@ -88,8 +88,9 @@ def own_configuration(
             refused.append(f"{key}={new}, which was {old}")
     if refused:
         raise ConfigError(
-            f"resume={config.resume}: resumes as it began, without {'; '.join(refused)}. resume_mode=extend allows "
-            "another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its weights"
+            f"resume={config.resume}: must be resumed as it began, without {'; '.join(refused)}. resume_mode=extend "
+            "allows another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its "
+            "weights"
         )
     if mode == "weights":
         own.resume, own.resume_mode = str(Path(config.resume).absolute()), mode
@@ -123,7 +124,7 @@ def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
         ConfigError: the record has none, or one that is not trusted.
     """
     if not record.plan.composed:
-        raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what is needed")
+        raise ConfigError(f"{record.directory}: a run of an older version, which did not keep what resuming needs")
     # What computes dense layers stays what it was, also on another machine.
     process = record.plan.composed.get("process") or {}
     values: dict[str, Any] = record.plan.composed | (
@@ -136,7 +137,7 @@ def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
     try:
         return OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{record.directory}: not a whole configuration") from error
+        raise ConfigError(f"{record.directory}: its configuration is incomplete") from error
 
 
 def _with_its_points(composed: Any, resolved: Any) -> Any:

@@ -158,8 +158,8 @@ def _check_health(address: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWERS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"hydra.launcher.address={address}: no Ray cluster answers there") from error
+        raise ConfigError(f"hydra.launcher.address={address}: there is no Ray cluster there") from error
     if done.returncode:
         token = "AuthToken" in done.stdout + done.stderr
-        why = "the cluster there wants a token, RAY_AUTH_TOKEN" if token else "no Ray cluster answers there"
+        why = "the cluster there wants a token, RAY_AUTH_TOKEN" if token else "there is no Ray cluster there"
         raise ConfigError(f"hydra.launcher.address={address}: {why}")

@@ -66,7 +66,7 @@ class SlurmLauncher(JobLauncher):
             raise ConfigError(f"hydra.launcher.memory={memory}: must be a number of GB above 0, or null")
         for key, lines in (("modules", modules), ("setup", setup)):
             if isinstance(lines, str) or not all(isinstance(line, str) for line in lines):
-                raise ConfigError(f"hydra.launcher.{key}={lines}: must be a list of texts, such as [a,b]")
+                raise ConfigError(f"hydra.launcher.{key}={lines}: must be a list of strings, such as [a,b]")
         if not isinstance(wait, bool):
             raise ConfigError(f"hydra.launcher.wait={wait}: must be true or false")
         if grace + 60 >= 60 * time:  # Slurm may send its signal a minute early

@@ -153,7 +153,7 @@ class Queue:
             if entry["overrides"] != _overrides(mine[name]):
                 raise ConfigError(
                     f"{mine[name].folder}: Slurm's job {entry['id']} is of another command, "
-                    f"{' '.join(entry['overrides'])}: scancel it, or take another name="
+                    f"{' '.join(entry['overrides'])}: scancel it, or use another name="
                 )
             tasks = list(range(entry["tasks"]))
             slurm: Any = submitit.SlurmJob(folder=self._folder, job_id=entry["id"], tasks=tasks)

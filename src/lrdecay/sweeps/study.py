@@ -53,9 +53,7 @@ def open_study(
     for key, value in {"objective": list(objectives), **kept}.items():
         before = study.user_attrs.get(key, value)
         if before != value:
-            raise ConfigError(
-                f"name={folder.name}: the search there has {_differing(before, value)}; take another name"
-            )
+            raise ConfigError(f"name={folder.name}: the search there has {_differing(before, value)}; use another name")
         study.set_user_attr(key, value)
     return study
 

@@ -37,7 +37,7 @@ def horizon(trainer: pl.Trainer, length: Length) -> Horizon:
     except (ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
     if found.steps_per_epoch is None:
-        raise ConfigError("trainer.limit_train_batches: must be given, for the data do not say how long an epoch is")
+        raise ConfigError("trainer.limit_train_batches: must be given, since the data do not say how long an epoch is")
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return found
     with within():

@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where MNIST lies, if it does: the article's own experiment is shown then.
 MNIST := $(wildcard $(or $(LRDECAY_DATA),data)/MNIST/raw/train-images-idx3-ubyte)
 
-.PHONY: help run test test-fast test-all lint format docs clean tensorboard
+.PHONY: help run test test-fast test-all lint format docs figures clean tensorboard
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ lint: .venv/dev  ## ruff, mypy, the layers of the packages, and spelling
 
 docs: .venv/dev  ## the site: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+figures: .venv/browser  ## the figures of the documentation: minutes, and an hour for the article's, with MNIST
+	$(BIN)/python scripts/figures.py catalogue report $(if $(MNIST),article)
 
 format: .venv/dev  ## what ruff can fix by itself
 	$(BIN)/ruff check --fix

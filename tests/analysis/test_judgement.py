@@ -12,7 +12,7 @@ from support.records import a_run
 from lrdecay.analysis.claim import Claim, Part
 from lrdecay.analysis.judgement import judge
 from lrdecay.cli.claims import check_plan
-from lrdecay.config.claims import claim_names, read_claim
+from lrdecay.config.claims import Claims
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
 from lrdecay.reports.findings import markdown, mixed, sentence
@@ -376,18 +376,18 @@ def test_two_data_sets_are_refused():
         judge(claim(part), runs({"constant": 0, "cosine": 0}) + runs({"cosine": 0}, data="mnist"))
 
 
-@pytest.mark.parametrize("name", claim_names(CONF))
+@pytest.mark.parametrize("name", Claims(CONF).names())
 def test_every_claim_says_what_it_is(name):
-    read = read_claim(CONF, name)
+    read = Claims(CONF).read(name)
     assert read.says.endswith(".")
     assert all((read.source, read.supported, read.refuted))
     assert read.parts or read.crossing or read.bound_orders
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", claim_names(CONF))
+@pytest.mark.parametrize("name", Claims(CONF).names())
 def test_every_claim_is_about_groups_that_its_sweeps_have(name):
-    check_plan(read_claim(CONF, name), CONF)
+    check_plan(Claims(CONF).read(name), Claims(CONF))
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_every_claim_is_about_groups_that_its_sweeps_have(name):
 )
 def test_a_claim_that_is_none_is_refused(more, message):
     with pytest.raises(ConfigError) as refused:
-        read_claim(CONF, "faster", [more] if isinstance(more, str) else more)
+        Claims(CONF).read("faster", [more] if isinstance(more, str) else more)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 

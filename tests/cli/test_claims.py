@@ -8,7 +8,7 @@ import pytest
 from support.programs import ROOT, run_apart, start
 
 from lrdecay.cli.claims import together
-from lrdecay.config.claims import claim_names
+from lrdecay.config.claims import Claims
 from lrdecay.records.record import find, read
 
 TINY = [
@@ -97,5 +97,5 @@ def test_every_claim_that_is_named_is_there():
         for word in command.split()
     }
     assert len(named) > 40
-    known = {*claim_names(ROOT / "conf"), "NAME", "my_warmup"}  # the last is written in the tutorial
+    known = {*Claims(ROOT / "conf").names(), "NAME", "my_warmup"}  # the last is written in the tutorial
     assert {(file, word) for file, word in named if word not in known} == set()

@@ -117,6 +117,26 @@ def test_a_claim_trains_what_is_missing(lrdecay):
     assert "2 runs" in done.stdout
 
 
+def test_a_claim_of_ones_own(lrdecay, tmp_path):
+    (tmp_path / "conf/experiment/claims").mkdir(parents=True)
+    (tmp_path / "conf/experiment/claims/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /data: digits}, {override /model: mlp}]\nname: mine\n"
+        "hydra: {sweeper: {params: {schedule: 'constant,cosine', seed: '1,2'}}}\n"
+        "data: {train_size: 200, val_size: 100}\ntrainer: {max_epochs: 1}\n"
+        "claim:\n  says: Decay helps.\n  source: me\n  baseline: constant\n"
+        "  parts: [{groups: [cosine], measures: [val/loss], expect: better}]\n"
+        "  supported: it does\n  refuted: it harms\n"
+    )
+    for named in (["mine"], []):  # where none is named, those of the folder are meant
+        done = lrdecay("claims", "--config-dir", "conf", *named)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("lrdecay train --config-dir conf -m experiment=claims/mine hydra/")
+        assert "4 runs of 2 seeds on digits" in done.stdout
+    (tmp_path / "conf/experiment/claims/faster.yaml").touch()
+    done = lrdecay("claims", "--config-dir", "conf")
+    assert done.stderr == "error: claim faster: must have a name of its own in conf; lrdecay has one of this name\n"
+
+
 @pytest.mark.parametrize("command", ["preview", "find-lr", "compare", "predict", "refine", "evaluate", "claims"])
 def test_help_names_the_command_as_it_is_called(lrdecay, command):
     done = lrdecay(command, "--help")

@@ -10,7 +10,7 @@ from support.programs import ROOT
 from support.records import a_run
 
 from lrdecay.analysis.judgement import Verdict, judge
-from lrdecay.config.claims import read_claim
+from lrdecay.config.claims import Claims
 from lrdecay.errors import ConfigError
 from lrdecay.reports.verdicts import merged, read_verdicts, write_verdicts
 
@@ -18,7 +18,7 @@ CONF = ROOT / "conf"
 
 
 def verdict(name: str, *overrides: str, seeds=range(1, 3)) -> Verdict:
-    claim = read_claim(CONF, name, overrides)
+    claim = Claims(CONF).read(name, overrides)
     runs = [
         a_run("linear", seed, 0.9 + 0.01 * seed * (final == 0), "mnist1d", final=final)
         for final in (0, 0.1)
@@ -58,7 +58,7 @@ def test_other_files_are_refused(tmp_path, text):
 def test_those_of_other_claims_are_kept():
     earlier = [verdict(FINAL), verdict(FINAL, "name=other")]
     fresh = verdict(FINAL, seeds=range(1, 5))
-    verdicts, changed = merged([fresh], earlier, CONF)
+    verdicts, changed = merged([fresh], earlier, Claims(CONF))
     assert [id(one) for one in verdicts] == [id(fresh), id(earlier[1])]
     assert changed == []
 
@@ -69,4 +69,4 @@ def test_the_verdict_on_a_claim_that_has_changed_is_not():
     gone = msgspec.structs.replace(found.claim, name="gone", own=Path("gone"))
     of_old = msgspec.structs.replace(found.claim, overrides=["model=gone"], own=Path("old"))
     earlier = [replace(found, claim=claim) for claim in (stricter, gone, of_old)]
-    assert merged([], earlier, CONF) == ([], [FINAL, "gone", f"{FINAL}-old"])
+    assert merged([], earlier, Claims(CONF)) == ([], [FINAL, "gone", f"{FINAL}-old"])

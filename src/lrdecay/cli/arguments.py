@@ -31,6 +31,10 @@ def described(doc: str) -> str:
 def add_overrides(parser: argparse.ArgumentParser, what: str) -> None:
     """Lets a command take overrides, and configuration of one's own, as training does; `what` is their help."""
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=what)
+    add_config_dir(parser)
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-dir", type=Path, help="a folder with your own configuration, as for training")
 
 
@@ -47,7 +51,8 @@ def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Seq
     if (folder := getattr(arguments, "config_dir", None)) is not None:
         if not folder.is_dir():
             raise ConfigError(f"--config-dir={folder}: must be a folder")
-        arguments.overrides.insert(0, f"hydra.searchpath=[file://{folder.absolute()}]")
+        if "overrides" in arguments:
+            arguments.overrides.insert(0, f"hydra.searchpath=[file://{folder.absolute()}]")
     return arguments
 
 

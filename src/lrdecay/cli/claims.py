@@ -28,9 +28,9 @@ from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.groups import group_records, load_records
 from lrdecay.analysis.judgement import Verdict, check_groups, judge
 from lrdecay.analysis.tuning import choose
-from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.arguments import add_config_dir, parse, parser_of
 from lrdecay.commands import as_called, by_command
-from lrdecay.config.claims import claim_names, planned, read_claim
+from lrdecay.config.claims import Claims
 from lrdecay.config.overrides import key_of
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
@@ -47,6 +47,7 @@ INTERRUPTED = (130, 143, -2, -15)
 def main(conf: Path) -> None:
     parser = parser_of("claims", __doc__)
     parser.add_argument("arguments", nargs="*", metavar="CLAIM|KEY=VALUE", help="claims, and overrides for their runs")
+    add_config_dir(parser)
     parser.add_argument("--no-run", action="store_true", help="train nothing")
     parser.add_argument(
         "--seeds", type=numbered, metavar="FIRST..LAST", help="train these seeds; runs that are there are not repeated"
@@ -57,14 +58,15 @@ def main(conf: Path) -> None:
         default=Path("outputs/claims/findings.md"),
         help="Markdown file, figures beside it; what it has of other claims is kept",
     )
-    arguments = parse(parser, conf, claim_names(conf))
+    arguments = parse(parser, conf, Claims(conf).names())
+    known = Claims(conf, arguments.config_dir)
     words = [word for word in arguments.arguments if "=" in word]
     launching = [word for word in words if key_of(word).startswith("hydra.launcher.")]
     overrides = [word for word in words if word not in launching]
     chosen = [word for word in arguments.arguments if "=" not in word]
     if arguments.output.suffix != ".md" or arguments.output.is_dir():
         raise ConfigError(f"--output={arguments.output}: must be a file that ends in .md")
-    claims = [read_claim(conf, name, overrides) for name in chosen or claim_names(conf)]
+    claims = [known.read(name, overrides) for name in chosen or known.asked_for()]
     check(claims, overrides)
     if arguments.seeds:
         check_seeds(claims, arguments.seeds, arguments.no_run)
@@ -72,11 +74,11 @@ def main(conf: Path) -> None:
     read_verdicts(kept)  # what cannot be added to is refused now, and not after hours of training
     if not arguments.no_run:
         for claim in claims:
-            check_plan(claim, conf)
-        run(claims, conf, launching, arguments.seeds)
+            check_plan(claim, known)
+        run(claims, known, launching, arguments.seeds)
     fresh, wrong = judged(claims)
     if fresh:
-        verdicts, changed = merged(fresh, read_verdicts(kept), conf)
+        verdicts, changed = merged(fresh, read_verdicts(kept), known)
         for name in changed:
             print(f"warning: claim {name} has changed since it was judged, and is left out", file=sys.stderr)
         write(verdicts, fresh, arguments.output, f"{as_called('lrdecay claims')} {shlex.join(sys.argv[1:])}".strip())
@@ -144,22 +146,22 @@ def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:
             )
 
 
-def check_plan(claim: Claim, conf: Path) -> None:
+def check_plan(claim: Claim, known: Claims) -> None:
     """Refuses a claim on groups that none of the sweeps it reads will have, before hours of training."""
-    owners = _owners_of([claim], conf)
+    owners = _owners_of([claim], known)
     of_sweeps = [owners[folder] for folder in claim.folders]
-    records = [run for owner in of_sweeps for run in planned(conf, owner.name, owner.overrides)]
+    records = [run for owner in of_sweeps for run in known.planned(owner.name, owner.overrides)]
     try:
         check_groups(claim, records)
     except ConfigError as error:
         raise ConfigError(f"claim {claim.name}: {error}") from error
 
 
-def _owners_of(claims: Sequence[Claim], conf: Path) -> dict[Path, Claim]:
+def _owners_of(claims: Sequence[Claim], known: Claims) -> dict[Path, Claim]:
     """For each sweep that these claims read, a claim whose own it is."""
     folders = {folder for claim in claims for folder in claim.folders}
     own = {claim.own: claim for claim in claims}
-    owners = _owners(conf) | own if folders - own.keys() else own
+    owners = _owners(known) | own if folders - own.keys() else own
     for folder in folders:
         if folder not in owners:
             raise ConfigError(f"{folder.name}: must be the sweep of a claim, and no claim has it")
@@ -167,28 +169,28 @@ def _owners_of(claims: Sequence[Claim], conf: Path) -> dict[Path, Claim]:
 
 
 @functools.cache
-def _owners(conf: Path) -> dict[Path, Claim]:
+def _owners(known: Claims) -> dict[Path, Claim]:
     """Of each sweep of a claim that there is, one whose own it is."""
-    return {claim.own: claim for claim in (read_claim(conf, name) for name in claim_names(conf))}
+    return {claim.own: claim for claim in (known.read(name) for name in known.names())}
 
 
-def run(claims: list[Claim], conf: Path, launching: list[str], seeds: range | None = None) -> None:
+def run(claims: list[Claim], known: Claims, launching: list[str], seeds: range | None = None) -> None:
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
 
     Args:
         launching: overrides of the launcher, which say how the runs are launched and not which.
         seeds: in place of those of the sweeps.
     """
-    owners = _owners_of(claims, conf)
+    owners = _owners_of(claims, known)
     for folder in dict.fromkeys(folder for claim in claims for folder in claim.folders):
         owner = owners[folder]
         if not owner.tuned_by:
-            launch(owner, conf, [*owner.overrides, *_seeds(seeds), *launching])
+            launch(owner, known, [*owner.overrides, *_seeds(seeds), *launching])
             continue
-        launch(owner, conf, [*owner.overrides, *launching])
+        launch(owner, known, [*owner.overrides, *launching])
         judged = seeds or _first_looks([claim for claim in claims if folder in claim.folders])
         for chosen in together(chosen_overrides(owner)):
-            launch(owner, conf, [*chosen, *_seeds(judged), *launching])
+            launch(owner, known, [*chosen, *_seeds(judged), *launching])
 
 
 def _first_looks(claims: Sequence[Claim]) -> range:
@@ -203,11 +205,12 @@ def _seeds(seeds: range | None) -> list[str]:
     return [f"seed=range({seeds.start},{seeds.stop})"] if seeds else []
 
 
-def launch(claim: Claim, conf: Path, overrides: list[str]) -> None:
+def launch(claim: Claim, known: Claims, overrides: list[str]) -> None:
     """Runs a sweep of a claim side by side."""
-    words = ["-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
+    place = ["--config-dir", str(known.own)] if known.own else []
+    words = [*place, "-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
     print(as_called("lrdecay train"), shlex.join(words), flush=True)
-    program = ["-m", "lrdecay", "train"] if by_command() else [str(conf.parent / "train.py")]
+    program = ["-m", "lrdecay", "train"] if by_command() else [str(known.conf.parent / "train.py")]
     sweep = subprocess.Popen([sys.executable, *program, *words])
     # Whoever stops this stops the sweep, and it ends when that has saved what it was at. A terminal tells both of
     # Ctrl-C, all others only this one.

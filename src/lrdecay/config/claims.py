@@ -1,7 +1,8 @@
-"""Reads claims from ``conf/experiment/claims``."""
+"""Reads claims from ``conf/experiment/claims``, and from such a folder of the user's own."""
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ from omegaconf import OmegaConf
 from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import measures_of
 from lrdecay.config.compose import compose_all, compose_jobs
-from lrdecay.config.overrides import names
+from lrdecay.config.overrides import names as names_of_choices
 from lrdecay.data.catalogue import data_set
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import metrics_of
@@ -19,59 +20,88 @@ from lrdecay.records.record import Plan, Record
 from lrdecay.records.validation import mismatch
 
 
-def claim_names(conf: Path) -> list[str]:
-    """The claims that there are: ``NAME``, and ``PROBLEM/NAME`` for the same on another problem than MNIST."""
-    folder = conf / "experiment/claims"
-    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
-    return sorted((name for name in names if not name.startswith("sweep/")), key=lambda name: (name.count("/"), name))
-
-
-def read_claim(conf: Path, name: str, overrides: Sequence[str] = ()) -> Claim:
-    """The claim of ``conf/experiment/claims/NAME.yaml``.
+@dataclass(frozen=True)
+class Claims:
+    """The claims that there are: ``NAME``, and ``PROBLEM/NAME`` for the same on another problem than MNIST.
 
     Args:
         conf: the folder of ``config.yaml``.
-        name: of the file.
-        overrides: for its runs, as on the command line.
-
-    Raises:
-        ConfigError: there is no such file, or what it holds is not a claim.
+        own: a folder of configuration of the user's own, which may hold claims too.
     """
-    if name not in claim_names(conf):
-        raise ConfigError(f"claim {name}: must be one of {', '.join(claim_names(conf))}")
-    configs = compose_all(conf, [f"experiment=claims/{name}", *overrides])
-    if len(configs) != 1:
-        raise ConfigError(f"claim {name}: its overrides must have one value each")
-    config = configs[0][1]
-    where = f"experiment/claims/{name}.yaml: claim"
-    values = OmegaConf.to_container(config.claim) if OmegaConf.is_config(config.claim) else config.claim
-    try:
-        statement = msgspec.convert(values, Statement)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}{_readable(error)}") from error
-    known = list(measures_of(metrics_of(config)))
-    _check(statement, where, known)
-    folder = Path(config.output_dir, "sweeps")
-    return Claim(
-        **msgspec.structs.asdict(statement),
-        name=name,
-        own=folder / str(config.name),
-        folders=[folder / one for one in statement.sweeps or [str(config.name)]],
-        overrides=list(overrides),
-    )
+
+    conf: Path
+    own: Path | None = None
+
+    def names(self) -> list[str]:
+        """Those of both folders.
+
+        Raises:
+            ConfigError: both have one of the same name.
+        """
+        names = [name for folder in (self.conf, self.own) if folder for name in _names(folder)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"claim {twice}: must have a name of its own in {self.own}; lrdecay has one of this name")
+        return names
+
+    def asked_for(self) -> list[str]:
+        """Those meant where none is named: the user's own, where there is a folder of these."""
+        return _names(self.own) if self.own else self.names()
+
+    def read(self, name: str, overrides: Sequence[str] = ()) -> Claim:
+        """The claim of ``conf/experiment/claims/NAME.yaml``.
+
+        Args:
+            name: of the file.
+            overrides: for its runs, as on the command line.
+
+        Raises:
+            ConfigError: there is no such file, or what it holds is not a claim.
+        """
+        if name not in self.names():
+            raise ConfigError(f"claim {name}: must be one of {', '.join(self.names())}")
+        configs = compose_all(self.conf, self._words(name, overrides))
+        if len(configs) != 1:
+            raise ConfigError(f"claim {name}: its overrides must have one value each")
+        config = configs[0][1]
+        where = f"experiment/claims/{name}.yaml: claim"
+        values = OmegaConf.to_container(config.claim) if OmegaConf.is_config(config.claim) else config.claim
+        try:
+            statement = msgspec.convert(values, Statement)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where}{_readable(error)}") from error
+        known = list(measures_of(metrics_of(config)))
+        _check(statement, where, known)
+        folder = Path(config.output_dir, "sweeps")
+        return Claim(
+            **msgspec.structs.asdict(statement),
+            name=name,
+            own=folder / str(config.name),
+            folders=[folder / one for one in statement.sweeps or [str(config.name)]],
+            overrides=list(overrides),
+        )
+
+    def planned(self, name: str, overrides: Sequence[str] = ()) -> list[Record]:
+        """The runs of a claim's sweep but for their seeds, before there are any: records that have a plan only."""
+        records = []
+        for _, _, config in compose_jobs(self.conf, self._words(name, overrides), experiments=True):
+            choices = names_of_choices(config, config.hydra.runtime.choices)
+            # Loggers name folders that only a job has.
+            of_the_run = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
+            plain: Any = OmegaConf.to_container(of_the_run, resolve=True)
+            plan = Plan(config=plain, choices=choices, data=data_set(plain["data"]).name)
+            records.append(Record(Path(name), plan))
+        return records
+
+    def _words(self, name: str, overrides: Sequence[str]) -> list[str]:
+        places = [f"hydra.searchpath=[file://{self.own.absolute()}]"] if self.own else []
+        return [*places, f"experiment=claims/{name}", *overrides]
 
 
-def planned(conf: Path, name: str, overrides: Sequence[str] = ()) -> list[Record]:
-    """The runs of a claim's sweep but for their seeds, before there are any: records that have a plan only."""
-    records = []
-    for _, _, config in compose_jobs(conf, [f"experiment=claims/{name}", *overrides], experiments=True):
-        choices = names(config, config.hydra.runtime.choices)
-        # Loggers name folders that only a job has.
-        of_the_run = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "logger")])
-        plain: Any = OmegaConf.to_container(of_the_run, resolve=True)
-        plan = Plan(config=plain, choices=choices, data=data_set(plain["data"]).name)
-        records.append(Record(Path(name), plan))
-    return records
+def _names(conf: Path) -> list[str]:
+    folder = conf / "experiment/claims"
+    names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted((name for name in names if not name.startswith("sweep/")), key=lambda name: (name.count("/"), name))
 
 
 def _readable(error: msgspec.ValidationError) -> str:

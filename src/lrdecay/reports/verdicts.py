@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lrdecay.analysis.claim import Claim, Statement
 from lrdecay.analysis.judgement import Verdict
-from lrdecay.config.claims import claim_names, read_claim
+from lrdecay.config.claims import Claims
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
 from lrdecay.records.validation import mismatch
@@ -45,26 +45,26 @@ def _path(wanted: type, value: Any) -> Path:
     raise NotImplementedError(wanted)
 
 
-def merged(fresh: Sequence[Verdict], earlier: Sequence[Verdict], conf: Path) -> tuple[list[Verdict], list[str]]:
+def merged(fresh: Sequence[Verdict], earlier: Sequence[Verdict], known: Claims) -> tuple[list[Verdict], list[str]]:
     """The fresh verdicts and, of the earlier ones, those on other claims; in the order of the claims.
 
     Returns:
         The verdicts, and the names of claims that are not what they were when they were judged, so that their earlier
         verdicts are left out.
     """
-    names = claim_names(conf)
+    names = known.names()
     found = {verdict.claim.identity: verdict for verdict in fresh}
     others = [verdict for verdict in earlier if verdict.claim.identity not in found]
-    unchanged = {verdict.claim.identity: verdict for verdict in others if _says_the_same(verdict.claim, conf)}
+    unchanged = {verdict.claim.identity: verdict for verdict in others if _says_the_same(verdict.claim, known)}
     changed = [verdict.claim.identity for verdict in others if verdict.claim.identity not in unchanged]
     verdicts = [*found.values(), *unchanged.values()]
     return sorted(verdicts, key=lambda v: (names.index(v.claim.name), v.claim.identity)), changed
 
 
-def _says_the_same(claim: Claim, conf: Path) -> bool:
+def _says_the_same(claim: Claim, known: Claims) -> bool:
     """Whether its file still has what it had."""
     try:
-        now = read_claim(conf, claim.name, claim.overrides)
+        now = known.read(claim.name, claim.overrides)
     except (ConfigError, HydraException, OmegaConfBaseException):  # it is gone, or what its overrides name is
         return False
     return all(getattr(now, field) == getattr(claim, field) for field in Statement.__struct_fields__)

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -66,9 +67,8 @@ def outcome_recorded(recorder: Recorder, stop: Stop, sweep: str | None) -> Itera
                 log.error("%s: its record could not be written: %s", outcome.status, one_line(unwritable))
         if outcome.status == "interrupted":
             folder = console.relative(record.directory)
-            again = (
-                shell_word("resume", folder) if sweep is None else f"the same command with {shell_word('name', sweep)}"
-            )
+            own = [*map(shlex.quote, flags(sys.argv[1:])), shell_word("resume", folder)]
+            again = " ".join(own) if sweep is None else f"the same command with {shell_word('name', sweep)}"
             how = "resumes" if (record.directory / FOLDER / LAST).exists() else "restarts"
             print(f"{outcome.error} → {folder}; {again} {how} it", file=sys.stderr)
             raise SystemExit(_exit_status(error)) from error

@@ -40,6 +40,12 @@ class TestGroups:
             run.plan.config["scheduled"] = {"label_smoothing": {"_target_": name}}
         assert labels(*runs) == ["scheduled.label_smoothing=cosine", "scheduled.label_smoothing=linear"]
 
+    def test_a_key_that_only_others_have_is_not_said(self):
+        without, other = a_run(), a_run()
+        other.plan.config["module"] = {"_target_": "mine.Module", "width": 8, "gain": 2}
+        without.plan.config["module"] = {"_target_": "mine.Module", "width": 4}
+        assert labels(without, other) == ["width=4", "gain=2 width=8"]
+
     def test_have_names_of_their_own(self):
         alone, both = a_run("plateau"), a_run("plateau", factor=0.5)
         alone.plan.choices["scale"], both.plan.choices["scale"] = "none", "plateau"

@@ -16,7 +16,7 @@ from lrdecay.analysis.measures import Targets, measures_of, number
 from lrdecay.analysis.settings import differing, seed, settings_of, value_of
 from lrdecay.errors import is_integer
 from lrdecay.metrics import Metrics, merged
-from lrdecay.records.identity import flatten
+from lrdecay.records.identity import SINCE_ADDED, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
@@ -224,7 +224,8 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     named, labels = [], Counter[str]()
     for g, record, own in zip(groups, firsts, settings, strict=True):
         differs: dict[str, Any] = {name: record.plan.choices.get(name, "?") for name in choices}
-        differs |= {key: value_of(own, key) for key in keys if len(values[_rivals(key, record, choices)]) > 1}
+        known = [key for key in keys if key in own or key in SINCE_ADDED]  # a key that only others have is no setting
+        differs |= {key: value_of(own, key) for key in known if len(values[_rivals(key, record, choices)]) > 1}
         file = flatten(record.plan.config).get("schedule.csv")
         if "schedule.points" in differs and file is not None:  # which says it shorter
             differs["schedule.csv"] = file

@@ -69,6 +69,11 @@ class TestGroups:
         assert only.counts() == "1 of 3 (1 diverged, 1 failed)"
         assert only.final("val/acc").tolist() == [0.9]
 
+    def test_an_epoch_that_the_run_ended_within_ends_where_the_run_did(self):
+        run = a_run()
+        run.progress.epochs[-1]["step"] = 21
+        assert groups_of(run)[0].epochs.tolist() == [1, 2, 2.2]
+
     def test_curves_of_different_length(self):
         (only,) = groups_of(a_run(epochs=2), a_run(seed=2, epochs=3))
         np.testing.assert_array_equal(only.curve("val/acc"), [[0.9, 0.9, np.nan], [0.9, 0.9, 0.9]])

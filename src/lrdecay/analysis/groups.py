@@ -72,8 +72,8 @@ class Group:
 
     @property
     def epochs(self) -> np.ndarray:
-        """Epochs that the longest completed run finished, counted from 1."""
-        return np.arange(1, 1 + max((len(run.progress.epochs) for run in self.completed), default=0))
+        """Where the epochs of the longest completed run ended, in epochs."""
+        return max(map(ends_of_epochs, self.completed), key=len, default=np.arange(0))
 
     def final(self, metric: str) -> np.ndarray:
         """The metric of the final weights of each completed run, NaN where it was not measured."""
@@ -155,6 +155,15 @@ def group_records(records: Iterable[Record], cut_short: bool = False) -> dict[st
         count = cut_short or not any(run.whole for runs in same.values() for run in runs)
         found[data] = rename([Group("", data, runs, cut_short_count=count) for runs in same.values()])
     return found
+
+
+def ends_of_epochs(run: Record) -> np.ndarray:
+    """Where its epochs ended, in epochs: 1, 2, …, and the last one where the run ended, if that was within it."""
+    rows, per_epoch = run.progress.epochs, run.plan.steps_per_epoch
+    ends = np.arange(1.0, len(rows) + 1)
+    if rows and per_epoch and math.isfinite(step := number(rows[-1].get("step"))):
+        ends[-1] = min((step + 1) / per_epoch, ends[-1])
+    return ends
 
 
 def metrics_of_groups(groups: Iterable[Group]) -> Metrics:

@@ -16,7 +16,7 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 
 from lrdecay.analysis.comparison import Comparison
-from lrdecay.analysis.groups import Group
+from lrdecay.analysis.groups import Group, ends_of_epochs
 from lrdecay.analysis.inference import interval
 from lrdecay.analysis.measures import measures, shown
 from lrdecay.analysis.settings import seed
@@ -185,7 +185,7 @@ def _run(run: Record, index: int, comparison: Comparison, group: Group, most: in
         and run.plan.commit + (" and changes that were not committed" if run.plan.dirty else ""),
         "seconds": run.progress.seconds,
         "measures": measures(run, comparison.targets[group.label]),
-        "x": points + 1,
+        "x": ends_of_epochs(run)[points],
         "curves": {
             metric: [run.progress.epochs[point].get(metric) for point in points]
             for metric in _drawn(comparison.metrics)

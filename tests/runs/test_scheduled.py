@@ -9,6 +9,7 @@ from support.runs import StoppedAt, assert_same
 
 from lrdecay.records.record import read
 from lrdecay.schedules import Cosine, Horizon, Step
+from lrdecay.training.accumulation import Accumulation
 from lrdecay.training.module import Classifier
 from lrdecay.training.scheduled import Quantities
 
@@ -87,6 +88,15 @@ def test_the_batch_grows_by_a_schedule_and_no_group_reaches_beyond_its_epoch(tmp
     assert_allclose(found.lr, 0.01 * Cosine().factor(range(120), Horizon(120, 40)), rtol=1e-9)
     norms = pd.read_csv(tmp_path / "outputs/runs/a/metrics.csv").set_index("step").grad_norm.dropna()
     assert norms.index.tolist() == [*range(2, 39, 3), 39, *range(42, 61, 3), 66, 72, 78, 79, *range(85, 116, 6), 119]
+
+
+def test_batches_beyond_those_that_were_planned_make_a_step_each():
+    accumulation = Accumulation(4)
+    sizes = []
+    for step in (0, 8, 28, 30, 31):
+        accumulation.begin(1.0, step, HORIZON)
+        sizes.append(accumulation.size)
+    assert sizes == [4, 2, 2, 1, 1]
 
 
 def test_a_run_that_accumulates_stops_between_steps_and_goes_on(tmp_path):

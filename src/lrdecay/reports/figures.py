@@ -93,6 +93,9 @@ def _comparison(groups: Sequence[Group], size: Size) -> Figure:
         drawn = drawn[np.isfinite(drawn)]
         positive = panel.better == "lower" and drawn.size and (drawn > 0).all()
         axes.set(title=plain(panel.title), yscale="log" if positive else "linear", ylim=limits(groups, panel))
+        if positive and drawn.max() < 10 * drawn.min():  # within a decade 2.5 is easier to read than 2.5 × 10⁰
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
     rates.set(title="learning rate", ylim=(0, None))
     for axes in (*panels, rates):
         axes.set_xlabel("epoch")

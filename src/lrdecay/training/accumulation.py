@@ -39,7 +39,7 @@ class Accumulation:
         if not self.gathered:
             epoch = horizon.steps_per_epoch or horizon.total_steps
             left = min(epoch - step % epoch, horizon.total_steps - step)
-            self.size = min(max(round(self.configured * factor), 1), left)
+            self.size = max(min(round(self.configured * factor), left), 1)  # data may go on for longer than planned
 
     def ends(self, last: bool) -> bool:
         """Whether the group ends with this batch; ``last`` of an epoch that is shorter than announced ends it too."""

@@ -7,6 +7,7 @@ import collections.abc
 import functools
 import importlib
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -50,6 +51,13 @@ GROUPS = (
     "hydra",
 )
 ALLOWED = {key: allowed for key, _, allowed in RULES}
+COMMON = {
+    "schedule": ("Placement (all schedules)", "schedule/base/placement.yaml"),
+    "optimizer": ("Groups (all optimizers)", "optimizer/base/groups.yaml"),
+    "data": ("Sizes (all data sets)", "data/base/sizes.yaml"),
+}
+"""What all choices of a group have: a title, and the file."""
+COMMAND = re.compile(r"(^| )python ")
 ARXIV = re.compile(r"\b\d{4}\.\d{5}\b")
 
 
@@ -117,36 +125,45 @@ def keys() -> str:
                 continue
             choice = file.relative_to(CONF / group).with_suffix("").as_posix()
             name = f"hydra/{choice.replace('/', '=')}" if group == "hydra" else f"{group}={choice}"
-            what = " ".join(row for row in _head(file).splitlines() if not row.startswith("python "))
+            what, _ = _head(file)
             prefix = f"hydra.{choice.partition('/')[0]}" if group == "hydra" else group
             if file.read_text(encoding="utf-8").startswith("# @package _global_"):
                 prefix = ""
             lines += [f"### {name}", "", what, "", *_table(file, prefix), ""]
-        if group == "schedule":
-            lines += ["### Placement (all schedules)", "", *_table(CONF / "schedule/base/placement.yaml", group), ""]
+        if group in COMMON:
+            title, common = COMMON[group]
+            lines += [f"### {title}", "", *_table(CONF / common, group), ""]
     return "\n".join(lines)
 
 
-def _head(file: Path) -> str:
-    """The comment on top of a file of configuration, without ``#``, and without what is a command of Hydra's."""
-    rows = file.read_text(encoding="utf-8").splitlines()
-    comments = [row[1:].strip() for row in rows if row.startswith("#")]
-    return "\n".join(row for row in comments if row and not row.startswith("@package"))
+def _head(file: Path) -> tuple[str, list[str]]:
+    """What the comment on top of a file of configuration says, up to its first command, and its commands."""
+    comments = itertools.takewhile(lambda row: row.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    rows = [row[1:].strip() for row in comments if not row.startswith("# @package")]
+    first = next((number for number, row in enumerate(rows) if COMMAND.search(row)), len(rows))
+    return _as_code(" ".join(rows[:first])), [row for row in rows[first:] if row.startswith("python ")]
+
+
+def _as_code(text: str) -> str:
+    """A comment with what Markdown would take for its own marks as code: ``model._target_``, ``{constraint: a100}``."""
+    return re.sub(r"(?<![`\w])(\{[^}]*\}|[\w.]*_[\w.=]*)(?![`\w])", r"`\1`", text)
 
 
 def _table(file: Path, prefix: str) -> list[str]:
-    """A row for each key of a file."""
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    target = target_of(file.stem) if file.parent == CONF / "schedule" else (values or {}).get("_target_")
+    """A row for each key of a file, and of the choice that it begins with."""
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    target = target_of(file.stem) if file.parent == CONF / "schedule" else values.get("_target_")
     types = _types("lrdecay.schedules.Schedule" if file.stem == "placement" else target)
-    rows = list(_rows(file, prefix))
+    begun = [file.with_name(f"{one}.yaml") for one in values.get("defaults", []) if one in _choices(file)]
+    found = {key: (key, default, comment) for one in (*begun, file) for key, default, comment in _rows(one, prefix)}
+    rows = list(found.values())
     if not rows:
-        return ["It has no keys of its own."]
+        return [f"It has {'only the keys that are common to all' if prefix in COMMON else 'no keys'}."]
     head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, default, comment in rows:
         allowed = ALLOWED.get(key, "")
         new = set(re.findall(r"\w+", allowed)) - set(re.findall(r"\w+", comment)) - {"or", "null"}
-        meaning = "; ".join(part for part in (comment, allowed if new else "") if part)
+        meaning = _as_code("; ".join(part for part in (comment, allowed if new else "") if part))
         known = yaml.safe_load(default)
         kind = types.get(key.rpartition(".")[2]) or ("" if known is None else _type(type(known)))
         cells = [f"`{key}`", kind, f"`{default}`", meaning]
@@ -154,12 +171,19 @@ def _table(file: Path, prefix: str) -> list[str]:
     return head
 
 
+def _choices(file: Path) -> list[str]:
+    """The choices of the group that a file is one of."""
+    return [one.stem for one in file.parent.glob("*.yaml")]
+
+
 def _rows(file: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
     """Key, default and comment of each line of a file that has a value."""
     above: list[tuple[int, str]] = []
     for line in file.read_text(encoding="utf-8").splitlines():
+        if place := re.fullmatch(r" +- /(\w+)@(\w+): (\w+)", line):  # a choice of another group within this one
+            yield f"{place[1]}@{prefix}.{place[2]}", place[3], f"a choice of {place[1]}"
         found = re.fullmatch(r"( *)([\w@/]+):(?: +(.*?))?(?: +# (.*))?", line)
-        if not found or found[2] in ("defaults", "_target_", "_partial_"):
+        if not found or found[2] in ("defaults", "_partial_") or (found[2] == "_target_" and found[3] != "???"):
             continue
         indent, name, value, comment = len(found[1]), found[2], found[3] or "", found[4] or ""
         above = [(depth, other) for depth, other in above if depth < indent]
@@ -206,8 +230,7 @@ def _type(annotation: Any) -> str:
 def schedule_page(name: str, is_drawn: bool) -> str:
     """What there is to know of a schedule."""
     file = CONF / f"schedule/{name}.yaml"
-    what, *more = _head(file).splitlines()
-    commands = [row for row in more if row.startswith("python ")]
+    what, commands = _head(file)
     lines = [f"# {name}", "", what, ""]
     if is_drawn:
         lines += [f"![The rate over a run](../../images/schedules/{name}.png)", ""]
@@ -222,7 +245,7 @@ def schedule_page(name: str, is_drawn: bool) -> str:
     if target.startswith("lrdecay.schedules."):
         made = getattr(importlib.import_module("lrdecay.schedules"), target.rpartition(".")[2])
         lines += ["## In Python", "", f"::: lrdecay.schedules.{made.__name__}", ""]
-        sources = dict.fromkeys(ARXIV.findall(f"{_head(file)} {inspect.getdoc(made) or ''}"))
+        sources = dict.fromkeys(ARXIV.findall(f"{what} {inspect.getdoc(made) or ''}"))
         if sources:
             links = ", ".join(f"[arXiv {number}](https://arxiv.org/abs/{number})" for number in sources)
             lines += ["## Source", "", f"{links}.", ""]
@@ -240,7 +263,7 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "`lrdecay COMMAND`, or in a checkout `python train.py` and `python scripts/COMMAND.py`.",
+        "`lrdecay COMMAND`, or in a checkout `python train.py` and `python scripts/COMMAND.py` (`scripts/find_lr.py`).",
         "",
     ]
     for name, what in COMMANDS.items():
@@ -269,8 +292,9 @@ def gallery(drawn: dict[str, tuple[RateCurve, BoundedCurve]]) -> str:
         "# Gallery",
         "",
         "The convex bound is on the loss that is left at the end of a run as long as the one drawn, relative to the "
-        "lowest; it needs no training, and holds for convex losses. Measured is the gain on the fixed rate in test "
-        "accuracy or, where that was not compared, test loss, by the first [claim](findings.md) that has it.",
+        "lowest; it needs no training, and holds for convex losses. The other columns are measured: the gain over the "
+        "fixed rate in test accuracy, or in test loss where accuracy was not compared, from the first "
+        "[claim](findings.md) that has it.",
         "",
         "![Every schedule over one run](images/gallery.png)",
         "",
@@ -283,7 +307,7 @@ def gallery(drawn: dict[str, tuple[RateCurve, BoundedCurve]]) -> str:
             f"| [{name}](reference/schedules/{name}.md) | ×{bounded.best / lowest:.2f} | {' | '.join(cells)} |"
         )
     unknown = [f"| [{name}](reference/schedules/{name}.md) | – |{' |' * len(problems)}" for name in UNDRAWN]
-    return "\n".join([*lines, *unknown, "", "–: the rate follows a metric, or is a scheduler of somebody else's.", ""])
+    return "\n".join([*lines, *unknown, "", "–: the rate follows a metric, or is a third-party scheduler.", ""])
 
 
 def standings() -> dict[str, dict[str, str]]:

@@ -40,6 +40,16 @@ def test_seeds_choose_others_judge_and_more_can_follow(tmp_path):
     assert "--seeds 1..10`" in findings
 
 
+def test_the_claim_of_the_tutorial(tmp_path):
+    text = (ROOT / "docs/tutorials/claim.md").read_text()
+    (tmp_path / "conf/experiment/claims").mkdir(parents=True)
+    written = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[0]
+    (tmp_path / "conf/experiment/claims/my_warmup.yaml").write_text(written)
+    done = run_apart("scripts/claims.py", "--config-dir", "conf", "my_warmup", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "judged by seeds 1 to 10, of looks at 10, 20, 40; the next look is at 20" in done.stdout
+
+
 def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):
     claim = ["mnist1d/decays_to_zero", *TINY]
     program = start("scripts/claims.py", *claim, cwd=tmp_path, apart=True)

@@ -44,7 +44,7 @@ def configured(
     """What ``configure_optimizers`` returns: the optimizer, and the schedule that is stepped whenever it is.
 
     With several optimizers, one of these for each in a list; as their optimisation is manual, call ``step()`` of a
-    scheduler of ``self.lr_schedulers()`` behind each step of its optimizer.
+    scheduler of ``self.lr_schedulers()`` after each step of its optimizer.
 
     Args:
         module: whose trainer knows the horizon.

@@ -12,7 +12,7 @@ from lrdecay.schedules import Horizon, Schedule
 def schedule(schedule: Schedule, rate: float, horizon: Horizon) -> Callable[[jax.typing.ArrayLike], jax.Array]:
     """A function from the count of steps to the rate, as optax has its own schedules.
 
-    It may be jitted, mapped and scanned, and stands in ``optax.inject_hyperparams`` too; in float64 where JAX has that
+    It works under ``jit``, ``vmap`` and ``scan``, and in ``optax.inject_hyperparams``; in float64 where JAX has that
     enabled, otherwise in float32. Past the end the rate of the end holds.
 
     Args:

@@ -22,7 +22,7 @@ def to_plain(thing: Any) -> Any:
 
 
 def of_plain(value: Any) -> Any:
-    """What `to_plain` was given. Nothing is imported: a name stands for a class that is there.
+    """What `to_plain` was given. Nothing is imported: a name must be that of an imported class.
 
     Raises:
         BadValue: no schedule of that name has been imported, or a parameter is out of its range.

@@ -10,11 +10,11 @@ MOST = 10_000_000
 
 
 def rate_table(schedule: Schedule, rate: float, horizon: Horizon) -> np.ndarray:
-    """The rates of all steps, and behind them the one that stays after the end; float64, of T + 1.
+    """The rates of all T steps, then the rate after the end; float64, T + 1 values.
 
     Raises:
         BadValue: the schedule does not fit into the horizon, which may be too long for a table, or sets more than the
-            rate; or the rate is none.
+            rate; or the rate is not a number above 0.
     """
     schedule.require_factor_alone()
     require(is_number(rate) and rate > 0, "rate", rate, "a number above 0")

@@ -23,7 +23,7 @@ class Scheduled:
     """Before ``Trainer`` or a subclass of it, lets it take a schedule: ``class Mine(Scheduled, Seq2SeqTrainer)``.
 
     Optimizer and learning rate, η₀, are those of the training arguments; their ``lr_scheduler_type`` and their warm-up
-    are not used, for the schedule has its own.
+    are ignored: the schedule has its own.
 
     Args:
         args: as for the trainer.

@@ -27,6 +27,11 @@ def load(*folders: str | PathLike[str]) -> "list[Record]":
 
     Warns of a file that is not a record, and leaves it out.
 
+    Returns:
+        A record of each run: ``directory``; ``plan``, with ``config``, ``choices``, ``overrides``, ``data``,
+        ``total_steps``; ``progress``, with ``epochs``, a row of metrics for each, and ``rates``, pairs of step and
+        rate; ``outcome``, with ``status`` and the metrics ``final`` and ``best``.
+
     Raises:
         ConfigError: a folder does not exist.
     """
@@ -44,13 +49,17 @@ def load(*folders: str | PathLike[str]) -> "list[Record]":
 def compare(
     runs: "Sequence[Record]", baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
 ) -> "Comparison":
-    """Compares runs: groups, their measures and differences, and what has to be known about them.
+    """Compares runs: groups, their measures, and the differences from a baseline.
 
     Args:
         runs: as `load` gives them, on one data set.
         baseline: the group that the others are compared with: its label, or words of it; the constant rate by default.
         tuned_over: keys of which each group takes the value that validates best, such as ``optimizer.lr``.
         cut_short: whether runs count that completed, but did not reach their planned end.
+
+    Returns:
+        The comparison: ``table``, a `pandas.DataFrame` with a row for each group and measure (the mean over seeds with
+        its interval; the gain over the baseline with its interval, p-value and verdict), and ``notes``, its caveats.
 
     Raises:
         ConfigError: there are no runs, or they are on several data sets, or there is no such baseline or key.

@@ -240,7 +240,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("trainer.fast_dev_run", _or_null(lambda v: isinstance(v, int)), "true, false, a number of batches, or null"),
     ("trainer.accumulate_grad_batches", _at_least(1), "an integer, at least 1"),
     ("trainer.gradient_clip_val", _or_null(_is_positive), "a number above 0, or null"),
-    ("trainer.log_every_n_steps", _at_least(0), "an integer, at least 0, which is the end of an epoch only"),
+    ("trainer.log_every_n_steps", _at_least(0), "an integer, at least 0; 0: at the end of each epoch only"),
     ("trainer.check_val_every_n_epoch", _or_null(_at_least(1)), "an integer, at least 1, or null"),
     ("trainer.num_sanity_val_steps", _at_least(-1), "an integer, at least 0, or -1 for all batches"),
     ("trainer.enable_progress_bar", *TRUTH),

@@ -45,8 +45,15 @@ class Claims:
         return names
 
     def asked_for(self) -> list[str]:
-        """Those meant where none is named: the user's own, where there is a folder of these."""
-        return _names(self.own) if self.own else self.names()
+        """Those meant where none is named: the user's own, where there is a folder of these.
+
+        Raises:
+            ConfigError: there are none in it.
+        """
+        names = _names(self.own) if self.own else self.names()
+        if not names:
+            raise ConfigError(f"--config-dir={self.own}: must have claims in experiment/claims")
+        return names
 
     def read(self, name: str, overrides: Sequence[str] = ()) -> Claim:
         """The claim of ``conf/experiment/claims/NAME.yaml``.
@@ -99,6 +106,7 @@ class Claims:
 
 
 def _names(conf: Path) -> list[str]:
+    """Those of one folder, on MNIST first."""
     folder = conf / "experiment/claims"
     names = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
     return sorted((name for name in names if not name.startswith("sweep/")), key=lambda name: (name.count("/"), name))

@@ -33,7 +33,12 @@ def report() -> None:
         browser = playwright.chromium.launch(executable_path=next(names, None), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 900})
         page.goto((SWEEPS / "figure-demo" / "report.html").as_uri())
-        page.screenshot(path=IMAGES / "report.png", full_page=True)
+        below = page.get_by_role("heading", name="Runs", exact=True).bounding_box()
+        assert below is not None, "the list of runs is not drawn"
+        height = below["y"]
+        page.screenshot(
+            path=IMAGES / "report.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": height}
+        )
         browser.close()
 
 

@@ -136,7 +136,7 @@ def test_the_same_command_with_more_trials_goes_on(searched):
     assert len({trial.params["optimizer.lr"] for trial in study_of(searched).trials}) == 7
     wider = search(searched, *words, "optimizer.lr=interval(0.1,1)")
     assert wider.process.exitcode == 1
-    assert f"the search there has {RATES} where this one has optimizer.lr=interval(0.1,1); take another" in wider.text
+    assert f"the search there has {RATES} where this one has optimizer.lr=interval(0.1,1); use another" in wider.text
     other = search(searched, *words, "trainer.max_epochs=2")
     assert other.process.exitcode == 1
     assert "name=it: the search there has trainer.max_epochs=1 where this one has trainer.max_epochs=2" in other.text

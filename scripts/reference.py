@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def curves() -> Iterator[tuple[str, tuple[RateCurve, BoundedCurve]]]:
 def keys() -> str:
     """Every key of the configuration, with its type, default and range."""
     lines = ["# Keys", "", "Every key that can be set as `key=value`, from the files in `conf`.", ""]
-    lines += ["## Run settings", "", *_table(CONF / "config.yaml", ""), ""]
+    lines += ["## Run settings", "", *_table([CONF / "config.yaml"], ""), ""]
     for group in GROUPS:
         lines += [f"## {group}", ""]
         for file in sorted((CONF / group).rglob("*.yaml")):
@@ -129,10 +129,12 @@ def keys() -> str:
             prefix = f"hydra.{choice.partition('/')[0]}" if group == "hydra" else group
             if file.read_text(encoding="utf-8").startswith("# @package _global_"):
                 prefix = ""
-            lines += [f"### {name}", "", what, "", *_table(file, prefix), ""]
+            lines += [f"### {name}", "", what, "", *_table([file], prefix), ""]
+            if others := [f"`{group}={other.stem}`" for other in _begun(file)]:
+                lines += [f"Otherwise as {' and '.join(others)}.", ""]
         if group in COMMON:
             title, common = COMMON[group]
-            lines += [f"### {title}", "", *_table(CONF / common, group), ""]
+            lines += [f"### {title}", "", *_table([CONF / common], group), ""]
     return "\n".join(lines)
 
 
@@ -149,14 +151,21 @@ def _as_code(text: str) -> str:
     return re.sub(r"(?<![`\w])(\{[^}]*\}|[\w.]*_[\w.=]*)(?![`\w])", r"`\1`", text)
 
 
-def _table(file: Path, prefix: str) -> list[str]:
-    """A row for each key of a file, and of the choice that it begins with."""
+def _begun(file: Path) -> list[Path]:
+    """The choices of the same group that a file begins with."""
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    choices = {one.stem for one in file.parent.glob("*.yaml")}
+    named = [one for one in values.get("defaults", []) if isinstance(one, str) and one in choices]
+    return [file.with_name(f"{one}.yaml") for one in named]
+
+
+def _table(files: Sequence[Path], prefix: str) -> list[str]:
+    """A row for each key of files, as the last one that has it gives it."""
+    file = files[-1]
     values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     target = target_of(file.stem) if file.parent == CONF / "schedule" else values.get("_target_")
     types = _types("lrdecay.schedules.Schedule" if file.stem == "placement" else target)
-    begun = [file.with_name(f"{one}.yaml") for one in values.get("defaults", []) if one in _choices(file)]
-    found = {key: (key, default, comment) for one in (*begun, file) for key, default, comment in _rows(one, prefix)}
-    rows = list(found.values())
+    rows = list({row[0]: row for one in files for row in _rows(one, prefix)}.values())
     if not rows:
         return [f"It has {'only the keys that are common to all' if prefix in COMMON else 'no keys'}."]
     head = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
@@ -169,11 +178,6 @@ def _table(file: Path, prefix: str) -> list[str]:
         cells = [f"`{key}`", kind, f"`{default}`", meaning]
         head.append(f"| {' | '.join(cell.replace('|', '&#124;').replace('<', '&lt;') for cell in cells)} |")
     return head
-
-
-def _choices(file: Path) -> list[str]:
-    """The choices of the group that a file is one of."""
-    return [one.stem for one in file.parent.glob("*.yaml")]
 
 
 def _rows(file: Path, prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -236,7 +240,7 @@ def schedule_page(name: str, is_drawn: bool) -> str:
         lines += [f"![The rate over a run](../../images/schedules/{name}.png)", ""]
     lines += ["## When to use it", "", when()[name], ""]
     lines += ["## Use", "", "```sh", *(commands or [f"python train.py schedule={name}"]), "```", ""]
-    lines += ["## Keys", "", *_table(file, "schedule"), ""]
+    lines += ["## Keys", "", *_table([*_begun(file), file], "schedule"), ""]
     if (CONF / f"scale/{name}.yaml").exists():
         lines += [f"Those of its scale are keys of [`scale`](../keys.md#scale{name}).", ""]
     if name != "torch":

@@ -133,10 +133,10 @@ def test_a_claim_of_ones_own(lrdecay, tmp_path):
         assert done.stdout.startswith("lrdecay train --config-dir conf -m experiment=claims/mine hydra/")
         assert "4 runs of 2 seeds on digits" in done.stdout
     (tmp_path / "conf/experiment/claims/faster.yaml").touch()
-    done = lrdecay("claims", "--config-dir", "conf")
     (tmp_path / "empty").mkdir()
     none = lrdecay("claims", "--config-dir", "empty")
     assert none.stderr == "error: --config-dir=empty: must have claims in experiment/claims\n"
+    done = lrdecay("claims", "--config-dir", "conf")
     assert done.stderr == "error: claim faster: must have a name of its own in conf; lrdecay has one of this name\n"
 
 

@@ -94,7 +94,7 @@ def test_batches_beyond_those_that_were_planned_make_a_step_each():
     accumulation = Accumulation(4)
     sizes = []
     for step in (0, 8, 28, 30, 31):
-        accumulation.begin(1.0, step, HORIZON)
+        accumulation.begin(4, step, HORIZON)
         sizes.append(accumulation.size)
     assert sizes == [4, 2, 2, 1, 1]
 

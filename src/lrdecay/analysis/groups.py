@@ -73,7 +73,8 @@ class Group:
     @property
     def epochs(self) -> np.ndarray:
         """Where the epochs of the longest completed run ended, in epochs."""
-        return max(map(ends_of_epochs, self.completed), key=len, default=np.arange(0))
+        longest = max(self.completed, key=lambda run: len(run.progress.epochs), default=None)
+        return np.arange(0) if longest is None else ends_of_epochs(longest)
 
     def final(self, metric: str) -> np.ndarray:
         """The metric of the final weights of each completed run, NaN where it was not measured."""

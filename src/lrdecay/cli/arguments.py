@@ -52,7 +52,9 @@ def parse(parser: argparse.ArgumentParser, conf: Path | None = None, others: Seq
         if not folder.is_dir():
             raise ConfigError(f"--config-dir={folder}: must be a folder")
         if "overrides" in arguments:
-            arguments.overrides.insert(0, f"hydra.searchpath=[file://{folder.absolute()}]")
+            from lrdecay.config.overrides import searching  # Hydra: not for every command
+
+            arguments.overrides.insert(0, searching(folder))
     return arguments
 
 

@@ -13,6 +13,7 @@ from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import measures_of
 from lrdecay.config.compose import compose_all, compose_jobs
 from lrdecay.config.overrides import names as names_of_choices
+from lrdecay.config.overrides import searching
 from lrdecay.data.catalogue import data_set
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import metrics_of
@@ -101,7 +102,7 @@ class Claims:
         return records
 
     def _words(self, name: str, overrides: Sequence[str]) -> list[str]:
-        places = [f"hydra.searchpath=[file://{self.own.absolute()}]"] if self.own else []
+        places = [searching(self.own)] if self.own else []
         return [*places, f"experiment=claims/{name}", *overrides]
 
 

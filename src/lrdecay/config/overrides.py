@@ -133,6 +133,11 @@ def flags(arguments: Sequence[str]) -> list[str]:
     return [f"{option}={value}" for option, value in options.items() if value is not None]
 
 
+def searching(folder: Path) -> str:
+    """The override by which Hydra finds configuration in a folder of the user's own."""
+    return f"hydra.searchpath=[file://{folder.absolute()}]"
+
+
 def override(key: str, value: str | Path) -> str:
     """``key=value`` as Hydra reads it: quoted, where the value would be taken for something else."""
     text = str(value)

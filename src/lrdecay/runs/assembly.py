@@ -11,7 +11,6 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from lrdecay.config.build import Parts, require_metric
 from lrdecay.config.messages import one_line
-from lrdecay.config.rules import accumulates_by_schedule
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, within
 from lrdecay.records.identity import flatten
@@ -57,8 +56,7 @@ def make_module(parts: Parts, device: torch.device, length: Length | None = None
         if isinstance(data, TensorData):
             _check_model(model, data)
         module = Classifier(model, *course, _monitor(parts), config.on_divergence, config.get("label_smoothing", 0.0))
-    if accumulates_by_schedule(config):
-        module.course.accumulation = Accumulation(config.trainer.get("accumulate_grad_batches", 1))
+    module.course.accumulation = Accumulation(config.trainer.get("accumulate_grad_batches", 1))
     compute_dense_layers(module, config.process.get("dense") or "torch", device, config.trainer.get("precision"))
     return module
 

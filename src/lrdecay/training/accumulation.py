@@ -16,7 +16,7 @@ class Accumulation:
     """Gathers the gradients of a group of batches.
 
     Args:
-        configured: batches of a group, which a factor multiplies.
+        configured: batches of a group, which the factor of a schedule multiplies; without one each is a group.
 
     Attributes:
         size: batches of the present group.
@@ -28,18 +28,18 @@ class Accumulation:
         self.size = 1
         self.gathered = 0
 
-    def begin(self, factor: float, step: int, horizon: Horizon) -> None:
+    def begin(self, size: int, step: int, horizon: Horizon) -> None:
         """Begins a group at a step, unless that is within one.
 
         Args:
-            factor: of the configured number of batches; it has at least 1, and at most those that epoch and run have.
+            size: batches that it is to have, where epoch and run have as many left.
             step: of the run, which is a batch.
             horizon: the run's.
         """
         if not self.gathered:
             epoch = horizon.steps_per_epoch or horizon.total_steps
             left = min(epoch - step % epoch, horizon.total_steps - step)
-            self.size = max(min(round(self.configured * factor), left), 1)  # data may go on for longer than planned
+            self.size = max(min(size, left), 1)  # data may go on for longer than planned
 
     def ends(self, last: bool) -> bool:
         """Whether the group ends with this batch; ``last`` of an epoch that is shorter than announced ends it too."""

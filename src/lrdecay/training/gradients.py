@@ -29,19 +29,19 @@ class GradientNorm(Callback):
     def __init__(self, every: DurationLike = "1%") -> None:
         require(Duration.parse(every, "every").value > 0, "every", every, "longer than 0")
         self.every = every
-        self._steps, self._next = 1, 0
+        self._steps = 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         horizon = course_of(pl_module).horizon
         assert horizon is not None, "known before the first step"
         self._steps = max(Duration.parse(self.every, "every").steps(horizon), 1)
-        self._next = -(-trainer.global_step // self._steps) * self._steps
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         step = trainer.global_step
-        if step < self._next:  # not every step of the run is the optimizer's, where a schedule accumulates gradients
+        # Not every step of the run is the optimizer's, where a schedule says how many batches are accumulated.
+        before = step - 1 - course_of(pl_module).accumulation.gathered
+        if before // self._steps == step // self._steps:
             return
-        self._next = (step // self._steps + 1) * self._steps
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         with torch.no_grad():
             norm = float(get_total_norm(gradients))

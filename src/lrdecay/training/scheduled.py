@@ -42,7 +42,7 @@ class Quantity:
     def values(self, factors: np.ndarray) -> np.ndarray:
         """What the factors make of it."""
         values = self.base * factors
-        return np.maximum(values.round(), 1) if self.counts else values
+        return np.maximum(np.round(values), 1) if self.counts else values
 
 
 class Quantities:
@@ -168,9 +168,11 @@ def _accumulated(owner: Any, optimizer: Optimizer) -> Quantity:
     _require(configured > 1, "a trainer.accumulate_grad_batches above 1")
 
     def put(factor: float) -> None:
-        course.accumulation.begin(factor, owner.trainer.global_step, course.horizon)
+        size = int(quantity.values(np.asarray(factor)))
+        course.accumulation.begin(size, owner.trainer.global_step, course.horizon)
 
-    return Quantity(configured, put, lambda: float(course.accumulation.size), counts=True)
+    quantity = Quantity(configured, put, lambda: float(course.accumulation.size), counts=True)
+    return quantity
 
 
 def _require(there: Any, what: str) -> None:

@@ -15,6 +15,9 @@ RANK_CORRELATION = "rank correlation"
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Groups that are expected to be better, worse, not worse by a margin, or the same within it, than the baseline.
 
+    With ``better`` and ``worse`` a margin is the smallest difference that matters: one that is surely there supports
+    what is expected, and one that is surely less than this refutes it.
+
     With ``range_over`` the only measure is `WORKING_VALUES`. With ``any`` it is enough for each group that it is so in
     one of the measures: a rate too high oscillates *or* fails to converge.
     """

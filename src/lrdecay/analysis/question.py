@@ -108,6 +108,11 @@ class Question:
             "same": (-self.margin, self.margin),
         }[self.expect]
 
+    def _contrary(self) -> tuple[float, float]:
+        """Below the one or above the other the gain refutes the expectation: one to the better, by less than matters
+        too."""
+        return {"better": (self.margin, math.inf), "worse": (-math.inf, -self.margin)}.get(self.expect, self._bounds())
+
     def _by_divergence(self, alpha: Alpha) -> Answer | None:
         """What it is worth that runs of the two diverged.
 
@@ -155,14 +160,17 @@ class Question:
         if not math.isfinite(gain.low):
             return "inconclusive", "no spread" if gain.n > 1 else "fewer than two seeds in common", None
         least, most = self._bounds()
+        below, above = self._contrary()
         if least < gain.low and gain.high < most:
             return "supported", "", None
-        if gain.high < least or gain.low > most:
+        if gain.high < below or gain.low > above:
             return "refuted", "", None
-        distances = [abs(gain.mean - bound) for bound in (least, most) if math.isfinite(bound)]
-        # As it is now, it would be shown to lie within both bounds, or else beyond the one that it has passed.
-        gaps = distances if least < gain.mean < most else [min(distances)]
-        return "inconclusive", "", seeds_to_decide(gain, alpha, gaps)
+        # What more seeds would show, were the gain as it is now: that it lies within both bounds, or beyond one.
+        inside = [abs(gain.mean - bound) for bound in (least, most) if math.isfinite(bound)]
+        ways = [inside] if least < gain.mean < most else []
+        ways += [[gap] for gap in (below - gain.mean, gain.mean - above) if gap > 0]
+        seeds = [seeds_to_decide(gain, alpha, gaps) for gaps in ways]
+        return "inconclusive", "", None if None in seeds else min(filter(None, seeds), default=math.inf)
 
 
 def _of_signs(expected: bool, pairs: int, why: str, alpha: Alpha) -> Answer:

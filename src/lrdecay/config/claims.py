@@ -126,8 +126,10 @@ def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
         for measure in part.measures:
             if measure not in measures:
                 raise ConfigError(f"{where}.parts.measures={measure}: must be one of {', '.join(measures)}")
-        if part.margin < 0 or (part.expect in ("not worse", "same")) != (part.margin > 0):
-            raise ConfigError(f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, else 0")
+        if not (part.margin > 0 or (part.margin == 0 and part.expect in ("better", "worse"))):
+            raise ConfigError(
+                f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, and at least 0 otherwise"
+            )
     kinds = [bool(statement.parts), bool(statement.crossing), bool(statement.bound_orders)]
     if (statement.baseline is None) == bool(statement.parts) or sum(kinds) != 1:
         raise ConfigError(f"{where}: must have parts and their baseline, or crossing, or bound_orders")

@@ -33,15 +33,17 @@ def sentence(finding: Finding) -> str:
     """A finding in a line: what was expected, the gain with its interval, and the word."""
     measure, found = finding.kind, finding.found
     size = measure.difference(finding.margin, "") + measure.points
-    margin = f" {'within' if finding.expect == 'same' else 'by'} {size}" if finding.margin else ""
+    by = {"same": f" within {size}", "not worse": f" by {size}"}.get(finding.expect, "")
     numbers = []
     if math.isfinite(found.mean):
         covers = ", for new data too" if found.new_data else ""
         numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}{covers}")
     numbers += [finding.why] if finding.why else []
+    if finding.margin and not by and finding.word != "supported":
+        numbers.append(f"{size} would matter")
     if finding.seeds is not None:
         numbers.append(f"deciding it would take {seeds_wanted(finding.seeds)}")
-    expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{margin} in {finding.measure}"
+    expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{by} in {finding.measure}"
     return f"{expected}: {'; '.join(numbers)}: {finding.word}"
 
 

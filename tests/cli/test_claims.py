@@ -15,7 +15,8 @@ TINY = [
     "data=digits", "data.train_size=200", "data.val_size=100", "model=mlp", "trainer.max_epochs=1", "name=tiny",
     "hydra.launcher.processes=2",
 ]  # fmt: skip
-TUNED = ["mnist1d/warmup_helps", *TINY, "claim.tuned_by=[101]", "hydra.sweeper.params.seed=101"]
+LOOKS = ["claim.first_seed=1", "claim.looks=[5,10,20]"]
+TUNED = ["mnist1d/warmup_helps", *TINY, *LOOKS, "claim.tuned_by=[101]", "hydra.sweeper.params.seed=101"]
 
 
 def seeds_of(folder: Path) -> list[int]:

@@ -52,7 +52,7 @@ def test_the_claim_of_the_tutorial(tmp_path):
 
 
 def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):
-    claim = ["mnist1d/decays_to_zero", *TINY]
+    claim = ["mnist1d/decays_to_zero", *TINY, "hydra.sweeper.params.seed=range(1,21)"]
     program = start("scripts/claims.py", *claim, cwd=tmp_path, apart=True)
     sweep = tmp_path / "outputs/sweeps/tiny"
     program.until(lambda: list(sweep.glob("*/record.json")))

@@ -6,9 +6,11 @@ lrdecay claims faster stabler
 # only judge the runs that are there
 lrdecay claims faster --no-run
 # more seeds, up to the next look that the claim's file names
-lrdecay claims mnist1d/faster_sgd --seeds 21..30
+lrdecay claims mnist1d/linear_matches_cosine --seeds 21..30
 # eight runs at a time, say on one GPU
 lrdecay claims faster hydra.launcher.processes=8
+# on a cluster
+lrdecay claims faster hydra/launcher=slurm hydra.launcher.partition=NAME
 # under other conditions
 lrdecay claims faster data=digits name=faster-digits
 """
@@ -42,6 +44,7 @@ from lrdecay.reports.verdicts import merged, read_verdicts, write_verdicts
 from lrdecay.text import listed
 
 INTERRUPTED = (130, 143, -2, -15)
+LAUNCHER = "hydra/launcher"
 
 
 def main(conf: Path) -> None:
@@ -61,7 +64,7 @@ def main(conf: Path) -> None:
     arguments = parse(parser, conf, Claims(conf).names())
     known = Claims(conf, arguments.config_dir)
     words = [word for word in arguments.arguments if "=" in word]
-    launching = [word for word in words if key_of(word).startswith("hydra.launcher.")]
+    launching = [word for word in words if key_of(word) == LAUNCHER or key_of(word).startswith("hydra.launcher.")]
     overrides = [word for word in words if word not in launching]
     chosen = [word for word in arguments.arguments if "=" not in word]
     if arguments.output.suffix != ".md" or arguments.output.is_dir():
@@ -206,9 +209,10 @@ def _seeds(seeds: range | None) -> list[str]:
 
 
 def launch(claim: Claim, known: Claims, overrides: list[str]) -> None:
-    """Runs a sweep of a claim side by side."""
+    """Runs a sweep of a claim, side by side if its overrides do not say how."""
     place = ["--config-dir", str(known.own)] if known.own else []
-    words = [*place, "-m", f"experiment=claims/{claim.name}", *overrides, "hydra/launcher=parallel"]
+    how = [] if LAUNCHER in map(key_of, overrides) else [f"{LAUNCHER}=parallel"]
+    words = [*place, "-m", f"experiment=claims/{claim.name}", *overrides, *how]
     print(as_called("lrdecay train"), shlex.join(words), flush=True)
     program = ["-m", "lrdecay", "train"] if by_command() else [str(known.conf.parent / "train.py")]
     sweep = subprocess.Popen([sys.executable, *program, *words])

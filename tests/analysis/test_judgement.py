@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from support.programs import ROOT, run_apart
-from support.records import a_run
+from support.records import a_run, groups_of
 
 from lrdecay.analysis.claim import Claim, Part
 from lrdecay.analysis.judgement import judge
+from lrdecay.analysis.question import Question
 from lrdecay.cli.claims import check_plan
 from lrdecay.config.claims import Claims
 from lrdecay.errors import ConfigError
@@ -63,6 +65,20 @@ def runs(effects: dict[str, float], seeds=6, noise=0.0005, **settings) -> list[R
 def test_the_verdict_is_the_planted_truth(expect, margin, effect, word):
     part = Part(["cosine"], ["test/acc"], expect, margin)
     assert judge(claim(part), runs({"constant": 0, "cosine": effect})).word == word
+
+
+@pytest.mark.parametrize(("expect", "sign"), [("better", 1), ("worse", -1)])
+@pytest.mark.parametrize(("effect", "wrong"), [(0.0, "supported"), (0.005, "refuted")])
+def test_a_margin_misleads_no_more_often_than_one_side_of_the_interval(expect, sign, effect, wrong):
+    """Where there is no effect, and where there is the smallest that matters: verdicts over 1,000 draws of 8 seeds."""
+    rng = np.random.default_rng(0)
+    sides = groups_of(a_run("cosine", 0), a_run("constant", 0))
+    words = []
+    for gains in rng.normal(sign * effect, 0.002, (1000, 8)):
+        values = dict(enumerate(0.9 + gains)), dict.fromkeys(range(8), 0.9)
+        words.append(Question(*sides, "test/acc", *values, expect, 0.005).answer(0.95, lambda n: 0.05).word)
+    assert words.count(wrong) <= stats.binom.ppf(0.9999, 1000, 0.025)
+    assert words.count("refuted" if wrong == "supported" else "supported") > 950
 
 
 def test_one_refuted_part_refutes_and_one_open_part_leaves_it_open():

@@ -40,7 +40,7 @@ def sentence(finding: Finding) -> str:
         numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}{covers}")
     numbers += [finding.why] if finding.why else []
     if finding.margin and not by and finding.word != "supported":
-        numbers.append(f"{size} would matter")
+        numbers.append(f"a difference of {size} would matter")
     if finding.seeds is not None:
         numbers.append(f"deciding it would take {seeds_wanted(finding.seeds)}")
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{by} in {finding.measure}"

@@ -69,7 +69,8 @@ def test_what_was_found_of_other_claims_is_kept(tmp_path):
         ["mnist1d/decays_to_zero"],
         ["mnist1d/cooldown_length", "claim.first_seed=1", "claim.looks=[]"],
     ):
-        done = run_apart("scripts/claims.py", name, *small, *own, f"name={name[8:]}", cwd=tmp_path)
+        launched = ["hydra/launcher=basic", f"name={name[8:]}"]  # with a launcher instead of the usual one
+        done = run_apart("scripts/claims.py", name, *small, *own, *launched, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     findings = tmp_path / "outputs/claims/findings.md"
     sections = re.findall(r"^## (.*)$", findings.read_text(), re.MULTILINE)

@@ -161,7 +161,7 @@ def gains_figure(findings: Sequence["Finding"], title: str) -> bytes:
         labels = [plain(f"{f.group}\nagainst {f.baseline}") for f in several]
         axes.set_yticks(range(len(several)), labels, fontsize=8)
         axes.set(xlabel=f"gain in {name}{unit}", ylim=(len(several) - 0.5, -0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(5))  # more of four decimals each would overlap
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # more would overlap
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(plain(title), fontsize=10, wrap=True)

@@ -1,6 +1,7 @@
 """Reads claims from ``conf/experiment/claims``, and from such a folder of the user's own."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +127,10 @@ def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
         for measure in part.measures:
             if measure not in measures:
                 raise ConfigError(f"{where}.parts.measures={measure}: must be one of {', '.join(measures)}")
-        if not (part.margin > 0 or (part.margin == 0 and part.expect in ("better", "worse"))):
+        if not (0 < part.margin < math.inf or (part.margin == 0 and part.expect in ("better", "worse"))):
             raise ConfigError(
-                f"{where}.parts.margin={part.margin}: must be above 0 with not worse and same, and at least 0 otherwise"
+                f"{where}.parts.margin={part.margin}: must be finite, above 0 with not worse and same, and at least 0 "
+                "otherwise"
             )
     kinds = [bool(statement.parts), bool(statement.crossing), bool(statement.bound_orders)]
     if (statement.baseline is None) == bool(statement.parts) or sum(kinds) != 1:
@@ -147,5 +149,9 @@ def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
     rising = all(one < other for one, other in itertools.pairwise(statement.looks))
     if not rising or any(count < 2 for count in statement.looks):
         raise ConfigError(f"{where}.looks={statement.looks}: must be rising numbers of seeds, at least 2 each")
+    if not 0 <= statement.tolerance < math.inf or (statement.tolerance and not statement.range_over):
+        raise ConfigError(
+            f"{where}.tolerance={statement.tolerance}: must be finite and at least 0, and come with range_over"
+        )
     if statement.range_over and (statement.tuned_over or not statement.parts):
         raise ConfigError(f"{where}.range_over={statement.range_over}: must come with parts, and without tuned_over")

@@ -97,7 +97,7 @@ def test_a_rate_of_zero_has_no_weight_decay():
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
 def test_constant_weight_decay_needs_one_that_is_decoupled(make):
     optimizer = make([torch.nn.Parameter(torch.ones(1))], lr=0.1, weight_decay=0.5)
-    with pytest.raises(BadValue, match=f"^weight_decay=constant: must be coupled with {make.__name__}"):
+    with pytest.raises(BadValue, match=f"^weight_decay=constant: not possible with {make.__name__}"):
         Rates(optimizer, Constant(weight_decay="constant"), Horizon(20, 1))
 
 

@@ -43,7 +43,7 @@ class TestBaseline:
     def test_of_constant_rates_alone_it_is_the_first_and_said(self):
         baselines, (note,) = find_baselines(groups_of(at_rate("constant", 0.1), at_rate("constant", 0.3)))
         assert baselines["lr=0.3"].label == "lr=0.1"
-        assert note.startswith("all runs are of a constant rate: the baseline is lr=0.1")
+        assert note.startswith("all runs have a constant rate: the baseline is lr=0.1")
 
     @pytest.mark.parametrize("name", ["", "lr"])
     def test_words_that_name_nothing_or_everything_are_refused(self, name):
@@ -64,14 +64,14 @@ class TestBaseline:
 
     def test_one_that_is_not_there_is_refused_with_those_that_are(self):
         with pytest.raises(
-            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words of some of them$"
+            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words that occur in some of"
         ):
             find_baselines(groups_of(a_run("constant"), a_run("cosine")), "linear")
 
     def test_without_a_constant_rate_it_is_the_first_and_said(self):
         baselines, (note,) = find_baselines(groups_of(a_run(gamma=0.1), a_run(gamma=0.5)))
         assert baselines["γ=0.5"].label == "γ=0.1"
-        assert note.startswith("no run is of a constant rate: the baseline is γ=0.1")
+        assert note.startswith("no run has a constant rate: the baseline is γ=0.1")
 
     def test_words_of_a_label(self):
         groups = grid()

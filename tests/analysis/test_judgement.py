@@ -241,7 +241,7 @@ class TestLooks:
         assert (verdict.findings[0].found.n, verdict.seeds_judged, verdict.effort.runs) == (10, "0..9", 20)
         assert verdict.level == pytest.approx(1 - 0.05 * 2 / 3)
         assert verdict.notes == [
-            "judged by seeds 0 to 9, of looks at 5, 10; there is no other look",
+            "judged by seeds 0 to 9, of looks at 5, 10; this was the last look",
             "the runs of 2 other seeds do not count at this look",
         ]
         verdict = judge(claim(self.part, **LOOKED), runs({"constant": 0, "cosine": 0.01}, seeds=5))
@@ -515,12 +515,12 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
             ["rate_off_the_mark", "name=x", "claim.baseline=fixed"],
             "error: claim rate_off_the_mark: fixed must be one of its groups, which are lr=1e-05, lr=0.0001",
         ),
-        (["faster", "stabler", "name=x"], "error: name=x: must be for one claim"),
-        (["schedule_free_matches", "name=x"], "error: name=x: must be for one claim"),
+        (["faster", "stabler", "name=x"], "error: name=x: needs a single claim"),
+        (["schedule_free_matches", "name=x"], "error: name=x: needs a single claim"),
         (["mnist1d/decays_to_zero", "--seeds", "1..9"], "error: --seeds: claim mnist1d/decays_to_zero has one look"),
         (["mnist1d/stabler_sgd", "--seeds", "1..9"], "error: --seeds=1..9: must begin at 21, the first seed that"),
         (["mnist1d/helps_adam", "--seeds", "1..7"], "error: --seeds=1..7: must be as many as a look at claim mnist1d/"),
-        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: must be for one claim, which reads one sweep"),
+        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: needs a single claim that reads a single sweep"),
         (
             ["mnist1d/helps_adam", "name=x", "claim.tuned_over=optimizer.eps"],
             "error: claim mnist1d/helps_adam: optimizer.eps: must be a key that its sweeps vary",

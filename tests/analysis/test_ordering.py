@@ -93,7 +93,7 @@ def test_the_bound_is_that_of_the_whole_schedule():
 
 def test_it_says_how_likely_the_order_is_by_chance():
     (note,) = [note for note in judge(claim(), runs(in_order(), spread=0.01)).notes if "these 5 groups" in note]
-    assert note == "it is said of these 5 groups; of means over seeds ρ is 1.00, and p = 0.0083 if groups had any order"
+    assert note == "this holds for these 5 groups only; for means over seeds ρ = 1.00 (p = 0.0083, permutation test)"
 
 
 def test_what_has_no_order_is_refused():

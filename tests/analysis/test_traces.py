@@ -31,8 +31,8 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("runs", "message"),
         [
-            ([], "must have runs that completed as planned, and there are none of 0"),
-            ([recorded(status="failed")], "and there are none of 1"),
+            ([], "needs runs that completed as planned; none of 0 did"),
+            ([recorded(status="failed")], "none of 1 did"),
             ([recorded(), recorded(data="mnist")], "on one data set, not digits, mnist"),
             ([recorded(), recorded(batch=3)], None),
         ],

@@ -81,7 +81,7 @@ def test_what_was_found_of_other_claims_is_kept(tmp_path):
     findings.with_suffix(".yaml").write_text("- 1\n")
     refused = run_apart("scripts/claims.py", "mnist1d/decays_to_zero", cwd=tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: outputs/claims/findings.yaml: must hold verdicts as they were written")
+    assert refused.stderr.startswith("error: outputs/claims/findings.yaml: not a valid file of verdicts")
     assert "python train.py" not in refused.stdout
 
 

@@ -197,7 +197,7 @@ class TestTrainer:
     @pytest.mark.parametrize("plus", ["", "+"])
     def test_what_the_run_sets_itself_is_refused(self, key, plus, tmp_path):
         done = train(tmp_path, *ONE, f"{plus}trainer.{key}=x")
-        assert done.text.startswith(f"error: trainer.{key}: must be left to the run; use ")
+        assert done.text.startswith(f"error: trainer.{key}: cannot be set; use ")
 
 
 @pytest.mark.parametrize("name", RANKS)

@@ -51,7 +51,7 @@ def test_unknown_numbers_are_kept_so(tmp_path):
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "findings.yaml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"findings\.yaml: must hold verdicts as they were written"):
+    with pytest.raises(ConfigError, match=r"findings\.yaml: not a valid file of verdicts"):
         read_verdicts(path)
 
 

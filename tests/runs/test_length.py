@@ -156,7 +156,7 @@ def test_it_is_extended_by_a_longer_duration(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["duration=5%"], "duration=5%: must be longer than 0, and no percentage, for a run"),
+        (["duration=5%"], "duration=5%: must be longer than 0, and not a percentage"),
         (["duration=0ep"], "duration=0ep: must be longer than 0"),
         (["duration=soon"], "duration=soon: must be a number of steps (300)"),
         (["duration=0.5"], 'duration=0.5: must be a whole number of steps, or have a unit, such as "0.5ep"'),
@@ -171,7 +171,7 @@ def test_it_is_extended_by_a_longer_duration(tmp_path):
         (["duration=1e6tokens"], "must be in another unit, where the horizon has no tokens_per_step"),
         (["ssr=0"], "ssr=0: must be a number above 0"),
         (["ssr=fast"], "ssr=fast: must be a number above 0"),
-        (["duration=9s", "trainer=ddp_cpu"], "duration: must not have times for runs of 2 processes"),
+        (["duration=9s", "trainer=ddp_cpu"], "duration: cannot use a time with 2 processes"),
         (["duration=2ep", "schedule=cosine", "schedule.warmup=3ep"], "schedule.warmup=3ep: 30 steps must be at most"),
     ],
 )

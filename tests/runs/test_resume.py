@@ -347,7 +347,7 @@ def test_another_data_set_is_refused(mnist_root, tmp_path):
     assert begin(tmp_path, "data=auto", "data.download=false", "data.root=none", prepare=StoppedAt(7)).wait() == 143
     done = go_on(tmp_path, f"data.root={mnist_root}")
     assert done.process.exitcode == 1
-    assert "error: data: is mnist now, and was digits when the run began" in done.text
+    assert "error: data: the run began with digits, but its configuration now gives mnist" in done.text
     assert go_on(tmp_path).process.exitcode == 0
 
 

@@ -167,7 +167,7 @@ WEIGHT_DECAY = "+schedule@scheduled.optimizer.weight_decay=cosine"
         ),
         (
             ["optimizer=adamw", "optimizer.weight_decay=0.1", "schedule.weight_decay=constant", WEIGHT_DECAY],
-            "schedule.weight_decay=constant: must be coupled with scheduled.optimizer.weight_decay",
+            "schedule.weight_decay=constant: cannot be combined with scheduled.optimizer.weight_decay",
         ),
         (
             ["schedule.momentum=[0.8,0.9]", "+schedule@scheduled.optimizer.momentum=step"],
@@ -180,7 +180,7 @@ WEIGHT_DECAY = "+schedule@scheduled.optimizer.weight_decay=cosine"
                 WEIGHT_DECAY,
                 "scheduled.optimizer.weight_decay.momentum=[0.8,0.9]",
             ],
-            "scheduled.optimizer.weight_decay.momentum=[0.8, 0.9]: must be null, where it cannot be set",
+            "scheduled.optimizer.weight_decay.momentum=[0.8, 0.9]: must be null, since momentum cannot be set here",
         ),
         ([f"{ACCUMULATED}=step"], "needs a trainer.accumulate_grad_batches above 1"),
         (["label_smoothing=1"], "label_smoothing=1: must be a number in [0, 1)"),

@@ -370,7 +370,7 @@ class TestSlurm:
         assert slurm.run(tmp_path, *command, "trainer.max_epochs=3").returncode == 0
         other = slurm.run(tmp_path, *command, "trainer.max_epochs=4")
         assert other.returncode == 1
-        assert "is of another command, " in other.stderr
+        assert "belongs to another command, " in other.stderr
         assert "trainer.max_epochs=3" in other.stderr
         ask(slurm, "scancel", *submitted(tmp_path).values())
 

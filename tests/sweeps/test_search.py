@@ -276,7 +276,7 @@ def test_several_objectives_in_a_database(tmp_path):
         ([RATES, "hydra.sweeper.sampler=grid"], f"error: {RATES}: must list its values"),
         ([RATES, "hydra.sweeper.n_trials=0"], "error: hydra.sweeper.n_trials=0: must be an integer, at least 1"),
         ([RATES, "hydra.sweeper.objective=test/acc"], "error: hydra.sweeper.objective=test/acc: must be among val/acc"),
-        ([RATES, "seed=1", "hydra.sweeper.seeds=2"], "error: seed: must be left to hydra.sweeper.seeds"),
+        ([RATES, "seed=1", "hydra.sweeper.seeds=2"], "error: seed: cannot be combined with hydra.sweeper.seeds"),
         (
             [RATES, "hydra.sweeper.pruner=axe"],
             "error: hydra.sweeper.pruner=axe: must be one of median, percentile, hyp",
@@ -284,7 +284,7 @@ def test_several_objectives_in_a_database(tmp_path):
         ([RATES, "hydra.sweeper.prune_after=0"], "error: hydra.sweeper.prune_after=0: must be a percentage of the run"),
         (
             [RATES, "hydra.sweeper.pruner=median", "hydra.sweeper.seeds=2"],
-            "error: hydra.sweeper.pruner=median: must be null with several seeds",
+            "error: hydra.sweeper.pruner=median: needs hydra.sweeper.seeds=1",
         ),
         ([RATES, "hydra.sweeper.fresh_seeds=-1"], "error: hydra.sweeper.fresh_seeds=-1: must be an integer, at least"),
         (["seed=1,2"], "error: seed: cannot be searched over"),

@@ -69,8 +69,8 @@ def note_weight_decay(optimizer: Optimizer) -> bool:
         if not group.get("decoupled_weight_decay"):
             name = type(optimizer).__name__
             raise BadValue(
-                f"weight_decay=constant: must be coupled with {name}, whose weight decay is not marked as decoupled "
-                "from the gradient; or use optimizer=adamw"
+                f"weight_decay=constant: not possible with {name}, whose weight decay is part of the gradient; use "
+                "coupled, or optimizer=adamw"
             )
         group["initial_weight_decay"] = group["weight_decay"]
     return bool(groups)

@@ -95,13 +95,13 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
         candidates = matching(groups, name)
         if not candidates or len(candidates) == len(groups) > 1:
             labels = listed([g.label for g in groups])
-            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words of some of them")
+            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words that occur in some of them")
     else:
         candidates = [g for g in groups if _is_constant(g.runs[0])]
         if len(groups) > 1 and len(candidates) in (0, len(groups)):
-            why = "no run is" if not candidates else "all runs are"
+            why = "no run has" if not candidates else "all runs have"
             candidates = [groups[0]]
-            notes.append(f"{why} of a constant rate: the baseline is {groups[0].label}; --baseline names another")
+            notes.append(f"{why} a constant rate: the baseline is {groups[0].label}; --baseline names another")
     settings = {g.label: {k: repr(v) for k, v in settings_of(g.runs[0]).items() if k not in g.tuned} for g in groups}
     # Where several groups are candidates (a constant rate at each of five values, say), each other group is compared
     # with the one that has its own values: a key in which the candidates differ must match, but only if the group has

@@ -159,7 +159,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
     settled = [{seed(run) for run in (*g.completed, *g.diverged)} for g in judged]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
     later = [count for count in claim.looks if count > len(counted)]
-    after = f"the next look is at {later[0]}" if later else "there is no other look"
+    after = f"the next look is at {later[0]}" if later else "this was the last look"
     notes = [f"judged by seeds {counted[0]} to {counted[-1]}, of looks at {', '.join(map(str, claim.looks))}; {after}"]
     if beyond := {seed(run) for g in groups for run in g.runs} - set(counted):
         notes.append(f"the runs of {plural(len(beyond), 'other seed')} do not count at this look")

@@ -39,7 +39,7 @@ def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Questio
     found = {of: _correlation(bounds, [values[of] for values in by_seed]) for of in seeds}
     ranked = sorted(zip(bounds, groups, strict=True), key=lambda pair: pair[0])
     notes.append("by the bound, the lowest first: " + ", ".join(f"{g.name} {value:.3g}" for value, g in ranked))
-    notes.append(f"it is said of these {len(groups)} groups; {_over_groups(bounds, by_seed, seeds)}")
+    notes.append(f"this holds for these {len(groups)} groups only; {_over_groups(bounds, by_seed, seeds)}")
     data = groups[0].data
     sides = Group("the order of the bounds", data, []), Group("chance", data, [])
     return Question(*sides, RANK_CORRELATION, found, dict.fromkeys(found, 0.0))
@@ -49,13 +49,13 @@ def _over_groups(bounds: Sequence[float], by_seed: Sequence[Mapping[int, float]]
     """How likely such an order is where bounds have nothing to do with it: over groups, not seeds."""
     means = [float(np.mean([values[of] for of in seeds])) for values in by_seed]
     if not seeds or not np.isfinite(means).all():
-        return "of others it says nothing"
+        return "there are no means over seeds"
 
     def order(values: np.ndarray) -> float:
         return float(spearmanr(bounds, values).statistic)
 
     test = permutation_test((means,), order, permutation_type="pairings", alternative="greater", rng=0)
-    return f"of means over seeds ρ is {test.statistic:.2f}, and p = {test.pvalue:.2g} if groups had any order"
+    return f"for means over seeds ρ = {test.statistic:.2f} (p = {test.pvalue:.2g}, permutation test)"
 
 
 def _values(g: Group, measure: str) -> dict[int, float]:

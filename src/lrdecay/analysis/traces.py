@@ -32,9 +32,7 @@ def of_records(records: Sequence[Record], metric: str, peak: float | None = None
         whole = [run for run in whole if np.isclose(max(rate for _, rate in run.progress.rates), peak, rtol=SAME_PEAK)]
     if not whole:
         at = f" at the peak rate {peak:g}" if peak is not None else ""
-        raise ConfigError(
-            f"the law: must have runs that completed as planned{at}, and there are none of {len(records)}"
-        )
+        raise ConfigError(f"the law: needs runs that completed as planned{at}; none of {len(records)} did")
     data = sorted({str(run.plan.data) for run in whole})
     if len(data) > 1:
         raise ConfigError(f"the law: must be fitted to runs on one data set, not {', '.join(data)}")

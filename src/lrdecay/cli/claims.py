@@ -114,7 +114,7 @@ def check(claims: list[Claim], overrides: list[str]) -> None:
     if not any(word.startswith("name=") for word in overrides):
         raise ConfigError(f"{overrides[0]}: must come with name=, so that these runs have a folder of their own")
     if len(claims) != 1 or claims[0].folders != [claims[0].own]:
-        raise ConfigError(f"{overrides[0]}: must be for one claim, which reads one sweep")
+        raise ConfigError(f"{overrides[0]}: needs a single claim that reads a single sweep")
 
 
 def numbered(text: str) -> range:

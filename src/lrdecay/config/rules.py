@@ -95,7 +95,7 @@ def check(config: DictConfig) -> None:
             raise ConfigError(f"{key}={shortened(value)}: must be {allowed}")
     for key in OF_THE_RUN:
         if config.trainer.get(key) is not None:
-            raise ConfigError(f"trainer.{key}: must be left to the run; use callbacks=, logger= and output_dir=")
+            raise ConfigError(f"trainer.{key}: cannot be set; use callbacks=, logger= and output_dir= instead")
     if config.get("resume_mode") is not None and config.resume is None:
         raise ConfigError(f"resume_mode={config.resume_mode}: must be null without resume")
     _check_split(config)

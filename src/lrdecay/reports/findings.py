@@ -97,12 +97,12 @@ def _section(verdict: Verdict) -> list[str]:
     looks = ", at every look," if claim.looks else ""
     lines += [
         "",
-        f"Intervals have {100 * verdict.level:.4g}% each, so that all together{looks} have 95%. {cost(verdict)}.",
+        f"Each interval has {100 * verdict.level:.4g}%, so that together{looks} they have 95%. {cost(verdict)}.",
     ]
     if verdict.notes:
         lines += ["", *(f"- note: {note}" for note in verdict.notes)]
     other = "; mixed where another part is supported" if len(verdict.holds) > 1 else ""
-    lines += ["", f"Supported would be: {claim.supported}. Refuted: {claim.refuted}{other}."]
+    lines += ["", f"Criteria: supported if {claim.supported}; refuted if {claim.refuted}{other}."]
     seeds = ["--seeds", verdict.seeds_judged] if claim.looks else []
     return [*lines, "", f"`{as_called('lrdecay claims')} {shlex.join([claim.name, *claim.overrides, *seeds])}`"]
 

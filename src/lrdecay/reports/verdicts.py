@@ -36,7 +36,7 @@ def read_verdicts(path: Path) -> list[Verdict]:
         return msgspec.convert(yaml.safe_load(path.read_bytes()), list[Verdict], dec_hook=_path)
     except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
         what = mismatch(error).removeprefix(": ") if isinstance(error, msgspec.ValidationError) else "it is not YAML"
-        raise ConfigError(f"{path}: must hold verdicts as they were written, or not be there ({what})") from error
+        raise ConfigError(f"{path}: not a valid file of verdicts ({what}); restore or delete it") from error
 
 
 def _path(wanted: type, value: Any) -> Path:

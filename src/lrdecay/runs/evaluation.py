@@ -37,7 +37,7 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     threads = record.plan.threads if record.plan.threads and 1 <= record.plan.threads <= 1024 else None
     prepare_process(config.process.tune, threads)
     if (name := data_set_name(parts.data)) != record.plan.data:
-        raise ConfigError(f"data: is {name} now, and was {record.plan.data} in the run")
+        raise ConfigError(f"data: the run used {record.plan.data}, but its configuration now gives {name}")
     own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
     with without_expected_warnings():
         trainer = parts.trainer(**own)

@@ -75,7 +75,7 @@ def measured_pace(config: DictConfig) -> float:
     trainer = parts.trainer(**own, **steps, callbacks=[clock], limit_val_batches=0)
     if trainer.world_size > 1:
         key = "duration" if is_timed(config.get("duration")) else "schedule"
-        raise ConfigError(f"{key}: must not have times for runs of {trainer.world_size} processes")
+        raise ConfigError(f"{key}: cannot use a time with {trainer.world_size} processes; give steps or epochs")
     module = make_module(parts, trainer.strategy.root_device)
     course = module.course
     course.schedule, course.scale, course.scheduled = Constant(), None, {}

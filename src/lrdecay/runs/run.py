@@ -145,7 +145,7 @@ def prepare(
     record.plan.process = prepare_process(config.process.tune, config.process.threads)
     name = data_set_name(parts.data)
     if record.plan.data not in (None, name):
-        raise ConfigError(f"data: is {name} now, and was {record.plan.data} when the run began")
+        raise ConfigError(f"data: the run began with {record.plan.data}, but its configuration now gives {name}")
     record.plan.data = name
 
     def announce(trainer: pl.Trainer) -> None:

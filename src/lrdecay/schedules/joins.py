@@ -61,7 +61,7 @@ class Join(Schedule):
             ends_above,
             "first",
             self.first,
-            "above 0 at its end, for the second goes on from there; or continuous=false",
+            "above 0 at its end, since the second continues from there; or use continuous=false",
         )
         return phases
 

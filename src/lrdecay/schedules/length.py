@@ -38,7 +38,7 @@ class Length:
             fraction = isinstance(self.duration, float) and self.duration % 1 != 0
             require(not fraction, "duration", self.duration, 'a whole number of steps, or have a unit, such as "0.5ep"')
             parsed = Duration.parse(self.duration, "duration")
-            allowed = "longer than 0, and no percentage, for a run"
+            allowed = "longer than 0, and not a percentage"
             require(parsed.unit != "%" and parsed.value > 0, "duration", self.duration, allowed)
 
     @property

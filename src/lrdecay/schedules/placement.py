@@ -168,8 +168,9 @@ class Schedule(ABC):
         Raises:
             BadValue: the schedule has one of them.
         """
-        require(self.momentum is None, "momentum", list(self.momentum or ()), "null, where it cannot be set")
-        require(self.weight_decay == "coupled", "weight_decay", self.weight_decay, "coupled, where it cannot be set")
+        require(self.momentum is None, "momentum", list(self.momentum or ()), "null, since momentum cannot be set here")
+        coupled = "coupled, since weight decay cannot be set here"
+        require(self.weight_decay == "coupled", "weight_decay", self.weight_decay, coupled)
 
     def _length(self, key: str, horizon: Horizon) -> Fraction:
         """The duration in that field, in optimizer steps, exactly."""

@@ -49,7 +49,7 @@ class ParallelLauncher(JobLauncher):
         if gpus is not None and (isinstance(gpus, str | int) or not gpus):
             raise ConfigError(f"hydra.launcher.gpus={gpus}: must be a list such as [0,1], or null")
         if "forkserver" not in multiprocessing.get_all_start_methods():
-            raise ConfigError(f"hydra/launcher=parallel: must be basic on {sys.platform}, which cannot fork a process")
+            raise ConfigError(f"hydra/launcher=parallel: not available on {sys.platform}; use hydra/launcher=basic")
         self.processes = processes
         self.threads = threads
         self.gpus = None if gpus is None else [str(gpu) for gpu in gpus]

@@ -38,7 +38,7 @@ UNPRUNED = "hydra.sweeper.pruner=null"
 class Search(Grid):
     """Runs trials whose values Optuna chooses, a new one as soon as there is a place for it, and compares all runs.
 
-    The study lies in the folder of the sweep. The same command with the same ``name=`` goes on: finished trials are
+    The study lies in the folder of the sweep. The same command with the same ``name=`` resumes it: finished trials are
     kept, those that were interrupted resume, and ``n_trials`` counts all of them.
 
     Args:
@@ -98,8 +98,8 @@ class Search(Grid):
             raise ConfigError(f"hydra.sweeper.objective={given}: must be among {', '.join(allowed)}")
         if self.pruner is not None and (self.seeds > 1 or len(objectives) > 1 or objectives == ["seconds"]):
             raise ConfigError(
-                f"hydra.sweeper.pruner={self.pruner}: must be null with several seeds, and with another objective than "
-                f"{' or '.join(self.metrics.monitored)} alone"
+                f"hydra.sweeper.pruner={self.pruner}: needs hydra.sweeper.seeds=1 and a single objective, "
+                f"{' or '.join(self.metrics.monitored)}"
             )
 
     def _check_pruner(self, pruner: str | None, after: int) -> None:
@@ -216,7 +216,7 @@ class Search(Grid):
 
     def _check(self, space: Space) -> None:
         if self.seeds > 1 and any(key_of(word) == "seed" for word in space.fixed):
-            raise ConfigError("seed: must be left to hydra.sweeper.seeds, which gives each trial as many")
+            raise ConfigError("seed: cannot be combined with hydra.sweeper.seeds, the number of seeds of each trial")
         if any(one.key == "seed" for one in space.dimensions):
             raise ConfigError("seed: cannot be searched over; hydra.sweeper.seeds=3 gives each trial three")
         if any(one.key == "resume" or one.key.startswith("hydra.") for one in space.dimensions):

@@ -90,7 +90,7 @@ class Queue:
             self._submit()
         if not self._waits:
             self._running = []
-            print(as_called("lrdecay compare") + " and the folder above tell later what there is", flush=True)
+            print("later, " + as_called("lrdecay compare") + " with the folder above shows what there is", flush=True)
             return []
         time.sleep(1.0)
         states = self._states()
@@ -121,7 +121,7 @@ class Queue:
             if not self._running:
                 raise ConfigError(f"hydra/launcher=slurm: sbatch: {_reason(error)}") from error
             # Those that run are not to pay for one that comes too early for a limit of the cluster.
-            print(f"warning: sbatch: {_reason(error)}; it is asked again", file=sys.stderr, flush=True)
+            print(f"warning: sbatch: {_reason(error)}; retrying", file=sys.stderr, flush=True)
             self._submits_at = time.monotonic() + SUBMITS_AGAIN
             return
         new, self._new = self._new, []
@@ -152,7 +152,7 @@ class Queue:
         for name, entry in found.items():
             if entry["overrides"] != _overrides(mine[name]):
                 raise ConfigError(
-                    f"{mine[name].folder}: Slurm's job {entry['id']} is of another command, "
+                    f"{mine[name].folder}: Slurm job {entry['id']} belongs to another command, "
                     f"{' '.join(entry['overrides'])}: scancel it, or use another name="
                 )
             tasks = list(range(entry["tasks"]))

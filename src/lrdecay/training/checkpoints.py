@@ -60,7 +60,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get("lrdecay"), dict)):
         raise ConfigError(f"{path}: damaged, or not a checkpoint of this package")
     if (version := checkpoint["lrdecay"].get("version")) != CHECKPOINT_VERSION:
-        raise ConfigError(f"{path}: a checkpoint of version {version}, where {CHECKPOINT_VERSION} is read")
+        raise ConfigError(f"{path}: checkpoint version {version} is not supported; must be {CHECKPOINT_VERSION}")
     try:
         msgspec.convert(checkpoint, Content)
     except msgspec.ValidationError as error:

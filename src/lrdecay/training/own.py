@@ -126,9 +126,8 @@ class OwnModule(ScheduledModule):
         if self.trainer.state.fn == "fit":
             _journal(self).asked.add("train")  # what was logged before the stop is not logged again in that epoch
             log.warning(
-                "module: a resumed run is exactly what it would have been without the stop only if all that %s "
-                "remembers is in its state_dict or its on_save_checkpoint; metrics of the epoch that was cut are those "
-                "of its rest",
+                "module: resuming is exact only if %s keeps all its state in its state_dict or on_save_checkpoint; "
+                "metrics of the interrupted epoch cover only the rest of it",
                 type(self).__name__,
             )
 
@@ -158,8 +157,8 @@ def adopt(module: pl.LightningModule, course: Course) -> ScheduledModule:
     kind = type(module)
     if not module.automatic_optimization:
         raise ConfigError(
-            f"module: {kind.__name__} optimizes by hand, where steps cannot be counted beforehand; "
-            "lrdecay.adapters.lightning.ScheduleCallback schedules it under a trainer of your own"
+            f"module: {kind.__name__} uses manual optimization, whose steps cannot be counted in advance; "
+            "use lrdecay.adapters.lightning.ScheduleCallback with a trainer of your own"
         )
     if not is_overridden("validation_step", module):
         raise ConfigError(f"module: {kind.__name__} must have a validation_step, by whose metrics runs are judged")

@@ -73,7 +73,10 @@ def check_scheduled(scheduled: Collection[str], schedule: object) -> None:
         ConfigError: it sets it.
     """
     if "optimizer.weight_decay" in scheduled and getattr(schedule, "weight_decay", "coupled") == "constant":
-        raise ConfigError("schedule.weight_decay=constant: must be coupled with scheduled.optimizer.weight_decay")
+        raise ConfigError(
+            "schedule.weight_decay=constant: cannot be combined with scheduled.optimizer.weight_decay; use "
+            "schedule.weight_decay=coupled"
+        )
     if "optimizer.momentum" in scheduled and getattr(schedule, "momentum", None) is not None:
         raise ConfigError("schedule.momentum: must be null with scheduled.optimizer.momentum")
 
@@ -95,7 +98,7 @@ def check_scale(trainer: pl.Trainer, scale: Scale, schedule: Schedule | TorchSch
         ConfigError: it would not have them.
     """
     if isinstance(schedule, TorchSchedule):
-        raise ConfigError("scale: must be none with schedule=torch")
+        raise ConfigError("scale: cannot be combined with schedule=torch")
     if scale.metric in known.monitored and not trainer.enable_validation:
         trained = " or ".join(reversed(known.of_split("train")))
         raise ConfigError(f"scale.metric={scale.metric}: must be a metric that is logged; without validation {trained}")

@@ -520,7 +520,7 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["mnist1d/decays_to_zero", "--seeds", "1..9"], "error: --seeds: claim mnist1d/decays_to_zero has one look"),
         (["mnist1d/stabler_sgd", "--seeds", "1..9"], "error: --seeds=1..9: must begin at 21, the first seed that"),
         (["mnist1d/helps_adam", "--seeds", "1..7"], "error: --seeds=1..7: must be as many as a look at claim mnist1d/"),
-        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: needs a single claim that reads a single sweep"),
+        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: needs a single claim that reads a single"),
         (
             ["mnist1d/helps_adam", "name=x", "claim.tuned_over=optimizer.eps"],
             "error: claim mnist1d/helps_adam: optimizer.eps: must be a key that its sweeps vary",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.programs import ROOT, run_apart, start
 
-from lrdecay.cli.claims import together
+from lrdecay.cli.claims import first_looks, together
 from lrdecay.config.claims import Claims
 from lrdecay.records.record import find, read
 
@@ -39,6 +39,14 @@ def test_seeds_choose_others_judge_and_more_can_follow(tmp_path):
     findings = (tmp_path / "outputs/claims/findings.md").read_text()
     assert findings.count("## Decay that starts with a warm-up") == 1
     assert "--seeds 1..10`" in findings
+
+
+def test_claims_of_one_sweep_are_judged_by_their_own_seeds():
+    """What lies between them is not trained: two claims may have begun hundreds of seeds apart."""
+    claims = [Claims(ROOT / "conf").read(name) for name in ("stabler_sgd", "sooner_sgd", "widens_range")]
+    assert [claim.first_seed for claim in claims] == [41, 21, 1]
+    assert first_looks(claims) == [*range(21, 26), *range(41, 81)]
+    assert first_looks(claims[2:]) == []
 
 
 def test_the_claim_of_the_tutorial(tmp_path):

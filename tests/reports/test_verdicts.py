@@ -66,7 +66,14 @@ def test_those_of_other_claims_are_kept():
 def test_the_verdict_on_a_claim_that_has_changed_is_not():
     found = verdict(FINAL)
     stricter = msgspec.structs.replace(found.claim, says="Something else.")
-    gone = msgspec.structs.replace(found.claim, name="gone", own=Path("gone"))
     of_old = msgspec.structs.replace(found.claim, overrides=["model=gone"], own=Path("old"))
-    earlier = [replace(found, claim=claim) for claim in (stricter, gone, of_old)]
-    assert merged([], earlier, Claims(CONF)) == ([], [FINAL, "gone", f"{FINAL}-old"])
+    earlier = [replace(found, claim=claim) for claim in (stricter, of_old)]
+    assert merged([], earlier, Claims(CONF)) == ([], [FINAL, f"{FINAL}-old"])
+
+
+def test_the_verdict_on_a_claim_of_another_folder_of_configuration_is_kept():
+    fresh = verdict(FINAL)
+    elsewhere = replace(fresh, claim=msgspec.structs.replace(fresh.claim, name="my_warmup", own=Path("mine")))
+    verdicts, changed = merged([fresh], [elsewhere], Claims(CONF))
+    assert [one.claim.name for one in verdicts] == [FINAL, "my_warmup"]
+    assert changed == []

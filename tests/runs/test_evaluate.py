@@ -35,6 +35,19 @@ def test_to_the_last_digit(runs):
             assert f"{folder.name}: {key} {final[key]} · recorded {final[key]}\n" in done.text
 
 
+def test_a_run_of_several_nodes_with_callbacks_from_a_new_process(tmp_path):
+    """Where nothing has been composed, and where the other nodes are not."""
+    done = programs.run("train.py", *SMALL, "callbacks=early_stopping", "name=x", cwd=tmp_path)
+    assert done.process.exitcode == 0, done.text
+    (folder,) = (tmp_path / "outputs/runs").iterdir()
+    record = read(folder / "record.json")
+    record.plan.composed["trainer"]["num_nodes"] = 2
+    edit(folder / "record.json", composed=record.plan.composed)
+    done = programs.fresh("scripts/evaluate.py", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"test/acc {record.outcome.final['test/acc']} · recorded" in done.stdout
+
+
 def test_of_a_run_that_has_been_interrupted_nothing_is_recorded(runs, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(next(runs.glob("01*")), copy)

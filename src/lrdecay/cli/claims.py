@@ -191,21 +191,23 @@ def run(claims: list[Claim], known: Claims, launching: list[str], seeds: range |
             launch(owner, known, [*owner.overrides, *_seeds(seeds), *launching])
             continue
         launch(owner, known, [*owner.overrides, *launching])
-        judged = seeds or _first_looks([claim for claim in claims if folder in claim.folders])
+        reading = [claim for claim in claims if folder in claim.folders]
+        judging = seeds or first_looks(reading) or first_looks([owner])
         for chosen in together(chosen_overrides(owner)):
-            launch(owner, known, [*chosen, *_seeds(judged), *launching])
+            launch(owner, known, [*chosen, *_seeds(judging), *launching])
 
 
-def _first_looks(claims: Sequence[Claim]) -> range:
-    """The seeds of the first looks at all of these claims."""
-    return range(
-        min(claim.first_seed for claim in claims),
-        max(claim.first_seed + claim.looks[0] for claim in claims if claim.looks),
-    )
+def first_looks(claims: Sequence[Claim]) -> list[int]:
+    """The seeds of the first look at each of these claims that has looks; there may be others between them."""
+    looks = [range(claim.first_seed, claim.first_seed + claim.looks[0]) for claim in claims if claim.looks]
+    return sorted(set().union(*looks))
 
 
-def _seeds(seeds: range | None) -> list[str]:
-    return [f"seed=range({seeds.start},{seeds.stop})"] if seeds else []
+def _seeds(seeds: Sequence[int] | None) -> list[str]:
+    if not seeds:
+        return []
+    without_gap = len(seeds) == seeds[-1] + 1 - seeds[0]
+    return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if without_gap else f"seed={','.join(map(str, seeds))}"]
 
 
 def launch(claim: Claim, known: Claims, overrides: list[str]) -> None:

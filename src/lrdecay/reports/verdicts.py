@@ -48,23 +48,26 @@ def _path(wanted: type, value: Any) -> Path:
 def merged(fresh: Sequence[Verdict], earlier: Sequence[Verdict], known: Claims) -> tuple[list[Verdict], list[str]]:
     """The fresh verdicts and, of the earlier ones, those on other claims; in the order of the claims.
 
+    Of a claim that is not known here, but under another ``--config-dir`` perhaps, nobody can tell whether it has
+    changed: what was found of it is kept, at the end.
+
     Returns:
         The verdicts, and the names of claims that are not what they were when they were judged, so that their earlier
         verdicts are left out.
     """
-    names = known.names()
+    place = {name: index for index, name in enumerate(known.names())}
     found = {verdict.claim.identity: verdict for verdict in fresh}
     others = [verdict for verdict in earlier if verdict.claim.identity not in found]
-    unchanged = {verdict.claim.identity: verdict for verdict in others if _says_the_same(verdict.claim, known)}
-    changed = [verdict.claim.identity for verdict in others if verdict.claim.identity not in unchanged]
-    verdicts = [*found.values(), *unchanged.values()]
-    return sorted(verdicts, key=lambda v: (names.index(v.claim.name), v.claim.identity)), changed
+    kept = [one for one in others if one.claim.name not in place or _says_the_same(one.claim, known)]
+    changed = [one.claim.identity for one in others if one not in kept]
+    verdicts = [*found.values(), *kept]
+    return sorted(verdicts, key=lambda one: (place.get(one.claim.name, len(place)), one.claim.identity)), changed
 
 
 def _says_the_same(claim: Claim, known: Claims) -> bool:
     """Whether its file still has what it had."""
     try:
         now = known.read(claim.name, claim.overrides)
-    except (ConfigError, HydraException, OmegaConfBaseException):  # it is gone, or what its overrides name is
+    except (ConfigError, HydraException, OmegaConfBaseException):  # what its overrides name is gone
         return False
     return all(getattr(now, field) == getattr(claim, field) for field in Statement.__struct_fields__)

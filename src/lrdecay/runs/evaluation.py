@@ -38,7 +38,8 @@ def evaluate(record: Record, checkpoint: str, conf: Path, trust: bool = False) -
     prepare_process(config.process.tune, threads)
     if (name := data_set_name(parts.data)) != record.plan.data:
         raise ConfigError(f"data: the run used {record.plan.data}, but its configuration now gives {name}")
-    own = {"devices": 1, "strategy": "auto", "callbacks": [], "logger": False, "enable_checkpointing": False}
+    one = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    own = one | {"callbacks": [], "logger": False, "enable_checkpointing": False}
     with without_expected_warnings():
         trainer = parts.trainer(**own)
         module = make_module(parts, trainer.strategy.root_device)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrdecay.config.horizon import length_of, trained_steps
+from lrdecay.config.resolvers import register_resolvers
 from lrdecay.config.rules import RESUME_MODES
 from lrdecay.errors import ConfigError, is_integer
 from lrdecay.records.identity import has_effect
@@ -114,7 +115,7 @@ def read_record(folder: Path) -> Record:
 
 
 def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
-    """The configuration of a run as it was composed, its interpolations not resolved.
+    """The configuration of a run as it was composed, its interpolations not resolved, but those who can registered.
 
     Args:
         record: of the run.
@@ -134,6 +135,7 @@ def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
     if conf is not None:
         require_trusted(record, *conf)
         values = values | {"data": without_downloads(values.get("data"), *conf)}
+    register_resolvers()
     try:
         return OmegaConf.create(values)
     except (OmegaConfBaseException, ValueError) as error:

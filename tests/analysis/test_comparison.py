@@ -9,6 +9,7 @@ from support.records import a_run, at_rate, grid, groups_of
 from lrdecay.analysis.comparison import compare_groups, find_baselines
 from lrdecay.analysis.groups import Group, matching
 from lrdecay.errors import ConfigError
+from lrdecay.reports.report import headline
 
 
 class TestBaseline:
@@ -161,7 +162,7 @@ class TestComparison:
         row = comparison.row(comparison.groups[0], "test/acc")
         assert (row["n"], row["mean"]) == (1, pytest.approx(0.85))
         assert math.isnan(row["low"])
-        assert "step: seed 1 was run more than once, and counts once, with the mean" in comparison.notes
+        assert "step: several runs of seed 1; each seed counts once, as the mean of its runs" in comparison.notes
 
     def test_diverged_runs_are_counted(self):
         went_on = a_run(seed=2)
@@ -172,6 +173,28 @@ class TestComparison:
         assert (row["mean"], row["n"]) == (pytest.approx(2 / 3), 3)
         assert "step: 1 of 4 diverged, and have no part in its numbers" in comparison.notes
         assert "step: 1 of 4 had a loss that was not finite, and continued" in comparison.notes
+
+    @pytest.mark.parametrize(
+        ("diverges", "accuracy", "verdict"),
+        [
+            ("cosine", 0.99, "not tested"),
+            ("cosine", 0.8, "worse"),
+            ("constant", 0.99, "better"),
+            ("constant", 0.8, "not tested"),
+        ],
+    )
+    def test_runs_that_are_left_after_others_diverged_prove_nothing_good_of_their_group(
+        self, diverges, accuracy, verdict
+    ):
+        runs = [
+            a_run(schedule, seed, of + 0.001 * seed**2 * (schedule == "cosine"), status=status)
+            for schedule, of in (("constant", 0.9), ("cosine", accuracy))
+            for seed in range(1, 7)
+            for status in ["diverged" if schedule == diverges and seed == 6 else "completed"]
+        ]
+        comparison = compare_groups("digits", groups_of(*runs))
+        assert comparison.row(comparison.groups[1], "test/acc")["verdict"] == verdict
+        assert ("nothing tested, since runs diverged, in" in headline(comparison)) == (verdict == "not tested")
 
     def test_all_failed(self):
         runs = [a_run(schedule, seed, status="failed") for schedule in ("constant", "cosine") for seed in (1, 2)]

@@ -147,11 +147,29 @@ def test_nothing_is_concluded_from_one_seed_or_from_failures():
     assert verdict.notes == ["cosine: 0 of 6 (6 failed) completed"]
 
 
-@pytest.mark.parametrize("margin", [0.002, 0.01])
-def test_equal_pairs_prove_nothing(margin):
-    records = runs({"constant": 0, "cosine": 0}, noise=0)
-    (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "same", margin)), records).findings
-    assert (finding.word, finding.why, finding.seeds) == ("inconclusive", "no difference in any of 6 pairs", None)
+@pytest.mark.parametrize(
+    ("gain", "expect", "margin", "word"),
+    [
+        (0, "better", 0, "inconclusive"),
+        (0, "worse", 0, "inconclusive"),
+        (0, "better", 0.01, "refuted"),
+        (0, "worse", 0.01, "refuted"),
+        (0, "same", 0.002, "supported"),
+        (0, "not worse", 0.002, "supported"),
+        (0.005, "better", 0.01, "supported"),
+        (0.005, "worse", 0.01, "refuted"),
+        (-0.005, "better", 0.01, "refuted"),
+        (0.01, "same", 0.01, "inconclusive"),
+        (-0.01, "not worse", 0.01, "inconclusive"),
+        (0.02, "same", 0.01, "refuted"),
+    ],
+)
+def test_pairs_that_all_differ_alike_are_counted(gain, expect, margin, word):
+    records = runs({"constant": 0, "cosine": gain}, noise=0)
+    (finding,) = judge(claim(Part(["cosine"], ["test/acc"], expect, margin)), records).findings
+    assert finding.word == word
+    assert ("no difference in any" in finding.why) == (gain == 0)
+    assert ("exactly the margin" in finding.why) == (gain != 0 and word == "inconclusive")
 
 
 @pytest.mark.parametrize(
@@ -459,7 +477,7 @@ def test_every_claim_is_about_groups_that_its_sweeps_have(name):
         ("claim=null", "claim: expected a mapping, got null"),
         (
             ["+claim.tuned_over=optimizer.lr", "+claim.tuned_by=[25]"],
-            "tuned_by=[25]: must be without [25], which judge at its looks",
+            "tuned_by=[25]: must not contain [25], which judge at its looks",
         ),
         ("claim.first_seed=-1", "first_seed=-1: must be at least 0, and come with looks"),
         ("~claim.looks", "first_seed=21: must be at least 0, and come with looks"),

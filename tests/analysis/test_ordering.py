@@ -10,6 +10,7 @@ from support.records import a_run
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.judgement import judge
 from lrdecay.errors import ConfigError
+from lrdecay.records.record import Record
 from lrdecay.schedules import Constant, Cosine, Horizon, InverseTime, Polynomial
 
 SHAPES = {
@@ -75,20 +76,33 @@ def test_without_an_order_nothing_is_found():
     assert wrong <= 11  # 5% in the mean; more than 11 of 100 come once in a hundred times
 
 
-def test_what_diverged_comes_last():
-    losses = in_order() | {"constant": math.inf}
-    assert judge(claim(), runs(losses, spread=0.01)).findings[0].found.mean == pytest.approx(1)
-    assert judge(claim(), runs(in_order() | {"linear": math.inf}, spread=0.01)).findings[0].found.mean < 0.2
-
-
-def test_the_bound_is_that_of_the_whole_schedule():
+def diverge(made: list[Record], name: str, *seeds: int) -> None:
     """A run that diverged has only the first of the rates."""
-    made = runs(in_order(), spread=0.01)
-    (first,) = [run for run in made if (run.plan.choices["schedule"], run.plan.config["seed"]) == ("linear", 1)]
-    first.outcome.status, first.outcome.final = "diverged", {}
-    first.progress.rates = first.progress.rates[:6]
-    (note,) = [note for note in judge(claim(), made).notes if note.startswith("by the bound")]
+    for run in made:
+        if run.plan.choices["schedule"] == name and run.plan.config["seed"] in seeds:
+            run.outcome.status, run.outcome.final = "diverged", {}
+            run.progress.rates = run.progress.rates[:6]
+
+
+@pytest.mark.parametrize(("name", "correlation"), [("constant", 1), ("linear", -0.0)])
+def test_what_diverged_comes_last_under_the_bound_of_the_whole_schedule(name, correlation):
+    made = runs(in_order())
+    diverge(made, name, *range(1, 6))
+    verdict = judge(claim(), made)
+    assert verdict.findings[0].found.mean == pytest.approx((5 * correlation + 1) / 6)
+    (note,) = [note for note in verdict.notes if note.startswith("by the bound")]
     assert note.startswith("by the bound, the lowest first: linear 0.06")
+
+
+def test_what_has_always_diverged_is_left_out_of_the_order():
+    made = runs(in_order(), spread=0.01)
+    diverge(made, "linear", *range(1, 7))
+    verdict = judge(claim(), made)
+    assert "linear: left out of the order, since every run diverged" in verdict.notes
+    assert verdict.findings[0].found.mean == pytest.approx(1)
+    diverge(made, "constant", *range(1, 7))
+    with pytest.raises(ConfigError, match="must have 4 groups to order, not 3"):
+        judge(claim(), made)
 
 
 def test_it_says_how_likely_the_order_is_by_chance():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.programs import ROOT, run_apart, start
 
-from lrdecay.cli.claims import first_looks, together
+from lrdecay.cli.claims import together
 from lrdecay.config.claims import Claims
 from lrdecay.records.record import find, read
 
@@ -41,12 +41,51 @@ def test_seeds_choose_others_judge_and_more_can_follow(tmp_path):
     assert "--seeds 1..10`" in findings
 
 
-def test_claims_of_one_sweep_are_judged_by_their_own_seeds():
-    """What lies between them is not trained: two claims may have begun hundreds of seeds apart."""
-    claims = [Claims(ROOT / "conf").read(name) for name in ("stabler_sgd", "sooner_sgd", "widens_range")]
-    assert [claim.first_seed for claim in claims] == [41, 21, 1]
-    assert first_looks(claims) == [*range(21, 26), *range(41, 81)]
-    assert first_looks(claims[2:]) == []
+OF_ONE_SWEEP = """\
+# @package _global_
+defaults:
+  - override /data: digits
+  - override /model: mlp
+data: {{train_size: 200, val_size: 100}}
+trainer: {{max_epochs: 1}}
+name: shared
+hydra:
+  sweeper:
+    params:
+      schedule: constant,cosine,linear
+      optimizer.lr: 0.001,0.01
+      seed: 101
+claim:
+  says: {group} is better.
+  source: a question
+  tuned_over: optimizer.lr
+  tuned_by: [101]
+  first_seed: {first}
+  looks: [2]
+  baseline: constant
+  parts:
+    - {{groups: [{group}], measures: [test/acc], expect: better}}
+  supported: it is higher
+  refuted: it is lower
+"""
+
+
+def test_claims_of_one_sweep_run_their_own_groups_with_their_own_seeds(tmp_path):
+    """And nothing between them, nor groups that no claim is about."""
+    (tmp_path / "conf/experiment/claims").mkdir(parents=True)
+    for name, group, first in (("one", "cosine", 1), ("two", "linear", 51)):
+        text = OF_ONE_SWEEP.format(group=group, first=first)
+        (tmp_path / f"conf/experiment/claims/{name}.yaml").write_text(text)
+    done = run_apart("scripts/claims.py", "--config-dir", "conf", "one", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "judged by seeds 1 to 2" in done.stdout
+    assert "judged by seeds 51 to 52" in done.stdout
+    runs = [read(path).plan for path in find([tmp_path / "outputs/sweeps/shared"])]
+    expected = {"constant": {101, 1, 2, 51, 52}, "cosine": {101, 1, 2}, "linear": {101, 51, 52}}
+    assert expected == {
+        name: {run.config["seed"] for run in runs if run.choices["schedule"] == name} for name in expected
+    }
+    assert len(runs) == 6 + 8
 
 
 def test_the_claim_of_the_tutorial(tmp_path):

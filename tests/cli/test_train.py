@@ -494,6 +494,8 @@ class TestSweep:
             r"1e\+20: diverged: train/loss nan at step 17, learning rate 1e\+20; no finite one before", done.stdout
         )
         assert "0 of 1 (1 diverged)" in done.stdout
+        diverged = read(tmp_path / "outputs/sweeps/diverging/02_lr-1e+20/record.json")
+        assert diverged.progress.rates[:2] == [(0, 1e20), (1, 1e20)]
 
     def test_a_loss_that_only_validation_sees_explode_is_divergence_too(self, train, tmp_path):
         done = train("optimizer=sgd", "optimizer.lr=1e20", "trainer.max_epochs=-1", "trainer.max_steps=1")

@@ -180,7 +180,7 @@ class TestCompared:
         comparison = compare_groups("digits", groups)
         assert comparison.row(cosine, "val/acc")["mean"] == 0.8
         (note,) = [note for note in comparison.notes if "time limit" in note]
-        assert note.startswith("cosine: seed 2 ended at step 20 of 30 (time limit); not averaged with whole runs")
+        assert note.startswith("cosine: seed 2 ended at step 20 of 30 (time limit); not averaged with complete runs")
 
     def test_unless_that_is_asked_for(self):
         runs = [a_run("cosine", 1, 0.7), self.cut(2)]

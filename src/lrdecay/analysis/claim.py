@@ -8,6 +8,8 @@ import msgspec
 Expectation = Literal["better", "worse", "not worse", "same"]
 WORKING_VALUES = "working values"
 """The measure of a claim with ``range_over``."""
+COUNTED = "test/acc"
+"""What runs at such a value come near to the best of."""
 RANK_CORRELATION = "rank correlation"
 """The measure of a claim with ``bound_orders``."""
 

@@ -1,7 +1,7 @@
 """Groups to a comparison: their measures, and how they differ from those of a baseline."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -173,7 +173,9 @@ def compare_groups(
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
-    table["verdict"] = [_verdict(row, measures) for row in table.to_dict("records")]
+    fallen = {g.label for g in groups if g.diverged}
+    against = {label: baseline.label for label, baseline in baselines.items()}
+    table["verdict"] = [_verdict(row, measures, fallen, against) for row in table.to_dict("records")]
     table = table.set_index(["label", "measure"], drop=False)
     said = [*notes, *found, *notes_on(groups, baselines)]
     comparison = Comparison(data, list(groups), baselines, targets, table, said)
@@ -245,15 +247,30 @@ def _difference_columns(to: Difference) -> dict[str, Any]:
     return ends | {"pairs": to.n, "paired": to.paired, "covers": covers, "p": to.p}
 
 
-def _verdict(row: Mapping[str, Any], measures: Mapping[str, Measure]) -> str:
-    """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with."""
+def _verdict(
+    row: Mapping[str, Any], measures: Mapping[str, Measure], fallen: Container[str], against: Mapping[str, str]
+) -> str:
+    """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with.
+
+    Where runs of the group that seems better diverged, those that are left are a selection, which proves nothing.
+    Where they were the other's, it is better all the same: the selection is to the other's advantage.
+
+    Args:
+        row: of the table.
+        measures: by name.
+        fallen: labels of groups in which a run diverged.
+        against: the label of each group's baseline.
+    """
     if not row["baseline"] or row["measure"] not in measures:
         return ""
     if not math.isfinite(row["p Holm"]):
         return "not tested"
     if row["p Holm"] >= SIGNIFICANT:
         return "no difference shown"
-    return "better" if measures[row["measure"]].gain(row["difference"]) > 0 else "worse"
+    better = measures[row["measure"]].gain(row["difference"]) > 0
+    if (row["label"] if better else against[row["label"]]) in fallen:
+        return "not tested"
+    return "better" if better else "worse"
 
 
 def _open(comparison: Comparison, items_of: ItemsOf) -> list[str]:

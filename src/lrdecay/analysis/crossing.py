@@ -23,13 +23,13 @@ def crossing(key: str, groups: list[Group], ranking: list[Group], notes: list[st
     """
     shapes, ranks = _by_value(groups, key), _by_value(ranking, key)
     values = sorted(next(iter(shapes.values())))
-    metric = monitored(groups)
+    metric, measure = monitored(groups), groups[0].metrics.leading[0]
     ranked = {v: sorted(shapes, key=lambda name: validates(ranks[name][v], metric), reverse=True) for v in values}
     notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
 
     def question(value: str, name: str, rival: str) -> Question:
         winner, other = shapes[name][value], shapes[rival][value]
-        return Question(winner, other, "test/acc", winner.by_seed("test/acc", {}), other.by_seed("test/acc", {}))
+        return Question(winner, other, measure, winner.by_seed(measure, {}), other.by_seed(measure, {}))
 
     if len({ranked[value][0] for value in values}) == 1:
         return [question(value, *ranked[value][:2]) for value in values], _of_one

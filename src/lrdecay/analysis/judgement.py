@@ -77,7 +77,7 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     groups = choosing = _of_one_data_set(records)
     notes: list[str] = []
     if claim.tuned_over:
-        choosing, groups, notes = _tuned(groups, claim.tuned_keys, claim.tuned_by)
+        choosing, groups, notes = _tuned(claim, groups)
     if claim.looks:
         groups, found = _at_look(claim, groups)
         notes += found
@@ -106,6 +106,15 @@ def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
     effort = _effort([run for run in records if seed(run) in counted or seed(run) in claim.tuned_by])
     judged = f"{min(counted)}..{max(counted)}" if claim.looks else ""
     return Verdict(claim, word, seeds, list(dict.fromkeys(findings)), holds, level, notes, effort, judged)
+
+
+def to_run(claim: Claim, records: Sequence[Record]) -> list[Group]:
+    """The groups that are judged, at the values that the seeds of `tuned_by` have chosen: what other seeds are to run.
+
+    Raises:
+        ConfigError: the runs are of several data sets, none is of these seeds, or a group of the claim is missing.
+    """
+    return _judged(claim, choose(_of_one_data_set(records), claim.tuned_keys, claim.tuned_by)[0])
 
 
 def check_groups(claim: Claim, records: Sequence[Record]) -> None:
@@ -141,6 +150,12 @@ def _named(claim: Claim) -> list[str]:
     return [str(claim.baseline), *(name for part in claim.parts for name in part.groups)] if claim.parts else []
 
 
+def _judged(claim: Claim, groups: Sequence[Group]) -> list[Group]:
+    """Those of the groups that the claim is about: those that it names, or all."""
+    labels = {_one(groups, name).label for name in _named(claim)}
+    return [g for g in groups if not labels or g.label in labels]
+
+
 def _effort(runs: Sequence[Record]) -> Effort:
     began, ended = min(run.plan.started for run in runs), max(run.plan.started + run.progress.seconds for run in runs)
     devices = sorted({f"{run.plan.device}, {plural(run.plan.threads, 'thread')}" for run in runs if run.plan.device})
@@ -154,8 +169,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
 
     A seed has been reached when its runs have come to an end in every group that is judged.
     """
-    names = [] if claim.range_over else _named(claim)
-    judged = [_one(groups, name) for name in names] or groups
+    judged = groups if claim.range_over else _judged(claim, groups)  # which has names for groups without its key
     settled = [{seed(run) for run in (*g.completed, *g.diverged)} for g in judged]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
     later = [count for count in claim.looks if count > len(counted)]
@@ -170,13 +184,14 @@ def _described(findings: Sequence[Finding]) -> str:
     return f"{findings[0].group} in {' or '.join(finding.measure for finding in findings)}"
 
 
-def _tuned(groups: list[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[Group], list[str]]:
+def _tuned(claim: Claim, groups: list[Group]) -> tuple[list[Group], list[Group], list[str]]:
     """The groups at their best values with the runs that chose these, the same with those that judge, and notes."""
+    keys, by = claim.tuned_keys, claim.tuned_by
     if not by:
         chosen, notes = tune(groups, keys)
         return chosen, chosen, notes
     chosen, notes = choose(groups, keys, by)
-    judged = with_other_seeds(chosen, groups, by)
+    judged = with_other_seeds(_judged(claim, chosen), groups, by)
     if missing := [g.name for g in judged if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
     return chosen, judged, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]

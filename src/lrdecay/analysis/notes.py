@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.settings import seed
-from lrdecay.text import listed
+from lrdecay.text import listed, plural
 
 
 def notes_on(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[str]:
@@ -23,7 +23,7 @@ def notes_on(groups: Sequence[Group], baselines: Mapping[str, Group]) -> list[st
         twice = [of for of, count in Counter(map(seed, g.completed)).items() if count > 1]
         if twice:
             seeds = ", ".join(map(str, sorted(twice)))
-            notes.append(f"{g.label}: seed {seeds} was run more than once, and counts once, with the mean")
+            notes.append(f"{g.label}: several runs of seed {seeds}; each seed counts once, as the mean of its runs")
         if len(lengths := sorted({len(run.progress.epochs) for run in g.completed})) > 1:
             notes.append(f"{g.label}: runs of {' and '.join(map(str, lengths))} epochs")
     completed = [run for g in groups for run in g.completed]
@@ -48,7 +48,7 @@ def _cut_short(group: Group) -> list[str]:
     runs = listed([f"seed {seed(run)} {run.cut_short}" for run in group.cut_short], most=4)
     if group.cut_short_count:
         return [f"{group.label}: {runs}; its schedule was cut off there"]
-    return [f"{group.label}: {runs}; not averaged with whole runs, which --cut-short does"]
+    return [f"{group.label}: {runs}; not averaged with complete runs, unless --cut-short"]
 
 
 def _pairing(group: Group, baseline: Group) -> list[str]:
@@ -58,5 +58,6 @@ def _pairing(group: Group, baseline: Group) -> list[str]:
     if not seeds or not others or common == len(seeds | others):
         return []
     if common < 2 <= min(len(seeds), len(others)):
-        return [f"{group.label}: compared with {baseline.label} without pairs, for {common} of the seeds are in common"]
+        shared = f"they have {plural(common, 'seed')} in common"
+        return [f"{group.label}: compared with {baseline.label} without pairs, since {shared}"]
     return [f"{group.label}: {common} of its {len(seeds)} seeds are in common with {baseline.label}, and are compared"]

@@ -21,7 +21,8 @@ FEWEST = 4
 def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Question:
     """Whether the measure orders the groups as the bound of convex theory does, seed by seed.
 
-    Each group's bound is that at its best base rate, of the rates that its runs had; groups that diverged come last.
+    Each group's bound is that at its best base rate, of the rates that its runs had. A run that diverged comes last; a
+    group in which every run did is left out, since none had all of its rates.
 
     Args:
         groups: all that are ordered.
@@ -31,6 +32,8 @@ def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Questio
     Raises:
         ConfigError: there are too few groups, or a run has no rates of which there is a bound.
     """
+    notes += [f"{g.label}: left out of the order, since every run diverged" for g in groups if not g.completed]
+    groups = [g for g in groups if g.completed]
     if len(groups) < FEWEST:
         raise ConfigError(f"bound_orders={measure}: must have {FEWEST} groups to order, not {len(groups)}")
     bounds = [_bound(g) for g in groups]
@@ -73,10 +76,10 @@ def _correlation(bounds: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _bound(g: Group) -> float:
-    noted = [run for run in g.runs if run.progress.rates]
+    noted = [run for run in g.completed if run.progress.rates]  # a run that diverged has the first of them only
     if not noted:
         raise ConfigError(f"bound_orders: {g.label} must have a run with rates")
-    whole = max(noted, key=lambda run: run.progress.rates[-1][0])  # a run that diverged has the first of them only
+    whole = max(noted, key=lambda run: run.progress.rates[-1][0])
     try:
         return bound(every_rate(whole)).best
     except BadValue as error:

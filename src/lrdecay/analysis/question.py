@@ -148,13 +148,15 @@ class Question:
         """What pairs are worth whose differences are all the same, so that they have no spread to be measured by."""
         if math.isfinite(gain.low) or gain.n < 2 or not gain.paired:
             return None
-        least, most = self._bounds()
-        if gain.p == 1:
-            return "inconclusive", f"no difference in any of {gain.n} pairs", None
-        # Rounding may have put a difference of exactly the margin on either side of it.
-        if any(math.isclose(gain.mean, bound) for bound in (least, most)):
-            return "inconclusive", f"a difference of exactly the margin in all {gain.n} pairs", None
-        return _of_signs(least < gain.mean < most, gain.n, f"the same difference in all {gain.n} pairs", alpha)
+        why = f"the same difference in all {gain.n} pairs" if gain.mean else f"no difference in any of {gain.n} pairs"
+        (least, most), (below, above) = self._bounds(), self._contrary()
+        # Rounding may have put a difference of exactly a bound on either side of it.
+        apart = 1e-12 + 1e-9 * abs(gain.mean)
+        if least + apart < gain.mean < most - apart:
+            return _of_signs(True, gain.n, why, alpha)
+        if gain.mean < below - apart or gain.mean > above + apart:
+            return _of_signs(False, gain.n, why, alpha)
+        return "inconclusive", f"a difference of exactly the margin in all {gain.n} pairs" if gain.mean else why, None
 
     def _by_interval(self, gain: Difference, alpha: Alpha) -> Answer:
         if not math.isfinite(gain.low):

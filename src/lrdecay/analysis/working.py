@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lrdecay.analysis.claim import COUNTED
 from lrdecay.analysis.groups import Group, buckets, rename
 from lrdecay.analysis.settings import seed, setting
 from lrdecay.errors import ConfigError
@@ -16,7 +17,7 @@ Works = dict[int, dict[str, bool]]
 
 def working(groups: Sequence[Group], key: str, tolerance: float) -> tuple[list[Group], dict[str, Works]]:
     """Groups without the key, and which of its values work for each; where a run diverged, the value does not."""
-    accuracies = [np.mean(finals) for g in groups if (finals := g.final("test/acc")).size and np.isfinite(finals).all()]
+    accuracies = [np.mean(finals) for g in groups if (finals := g.final(COUNTED)).size and np.isfinite(finals).all()]
     if not accuracies:
         raise ConfigError("none of its groups has a test accuracy")
     least = max(accuracies) - tolerance
@@ -26,7 +27,7 @@ def working(groups: Sequence[Group], key: str, tolerance: float) -> tuple[list[G
     for one, same in zip(named, alike, strict=True):
         ended = [run for g in same for run in [*g.completed, *(r for r in g.runs if r.outcome.status == "diverged")]]
         for run in ended:
-            near = (run.outcome.final.get("test/acc") or 0.0) >= least
+            near = (run.outcome.final.get(COUNTED) or 0.0) >= least
             value = repr(setting(run, key))
             of_seed = works[one.label].setdefault(seed(run), {})
             of_seed[value] = near and of_seed.get(value, True)

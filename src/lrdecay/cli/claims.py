@@ -27,9 +27,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrdecay.analysis.claim import Claim
-from lrdecay.analysis.groups import group_records, load_records
-from lrdecay.analysis.judgement import Verdict, check_groups, judge
-from lrdecay.analysis.tuning import choose
+from lrdecay.analysis.groups import load_records
+from lrdecay.analysis.judgement import Verdict, check_groups, judge, to_run
 from lrdecay.cli.arguments import add_config_dir, parse, parser_of
 from lrdecay.commands import as_called, by_command
 from lrdecay.config.claims import Claims
@@ -180,6 +179,9 @@ def _owners(known: Claims) -> dict[Path, Claim]:
 def run(claims: list[Claim], known: Claims, launching: list[str], seeds: range | None = None) -> None:
     """Trains what is missing: the sweeps of these claims, each once, those of others that they read too.
 
+    Where seeds choose, all of a sweep is run with them, and then, for each claim, the groups that it is about at the
+    values that they have chosen, with the seeds that judge it.
+
     Args:
         launching: overrides of the launcher, which say how the runs are launched and not which.
         seeds: in place of those of the sweeps.
@@ -187,27 +189,18 @@ def run(claims: list[Claim], known: Claims, launching: list[str], seeds: range |
     owners = _owners_of(claims, known)
     for folder in dict.fromkeys(folder for claim in claims for folder in claim.folders):
         owner = owners[folder]
-        if not owner.tuned_by:
-            launch(owner, known, [*owner.overrides, *_seeds(seeds), *launching])
+        launch(owner, known, [*owner.overrides, *([] if owner.tuned_by else _seeds(seeds)), *launching])
+    for claim in claims:
+        if not claim.tuned_by:
             continue
-        launch(owner, known, [*owner.overrides, *launching])
-        reading = [claim for claim in claims if folder in claim.folders]
-        judging = seeds or first_looks(reading) or first_looks([owner])
-        for chosen in together(chosen_overrides(owner)):
-            launch(owner, known, [*chosen, *_seeds(judging), *launching])
+        judging = seeds or range(claim.first_seed, claim.first_seed + claim.looks[0])
+        for folder, several in chosen_overrides(claim).items():
+            for chosen in together(several):
+                launch(owners[folder], known, [*chosen, *_seeds(judging), *launching])
 
 
-def first_looks(claims: Sequence[Claim]) -> list[int]:
-    """The seeds of the first look at each of these claims that has looks; there may be others between them."""
-    looks = [range(claim.first_seed, claim.first_seed + claim.looks[0]) for claim in claims if claim.looks]
-    return sorted(set().union(*looks))
-
-
-def _seeds(seeds: Sequence[int] | None) -> list[str]:
-    if not seeds:
-        return []
-    without_gap = len(seeds) == seeds[-1] + 1 - seeds[0]
-    return [f"seed=range({seeds[0]},{seeds[-1] + 1})" if without_gap else f"seed={','.join(map(str, seeds))}"]
+def _seeds(seeds: range | None) -> list[str]:
+    return [f"seed=range({seeds.start},{seeds.stop})"] if seeds else []
 
 
 def launch(claim: Claim, known: Claims, overrides: list[str]) -> None:
@@ -231,15 +224,18 @@ def launch(claim: Claim, known: Claims, overrides: list[str]) -> None:
         print(f"warning: not every run of claims/{claim.name} completed", file=sys.stderr)
 
 
-def chosen_overrides(claim: Claim) -> list[list[str]]:
-    """For each group at the value that the seeds of `tuned_by` choose, the overrides of its runs but for the seed."""
-    records, _ = load_records([claim.own])
-    for_each = []
-    for groups in group_records(records).values():
-        chosen, _ = choose(groups, claim.tuned_keys, claim.tuned_by)
-        for g in chosen:
-            for_each.append([word for word in g.runs[0].plan.overrides if key_of(word) not in ("seed", "experiment")])
-    return for_each
+def chosen_overrides(claim: Claim) -> dict[Path, list[list[str]]]:
+    """For each sweep of a claim, the overrides of the groups that are to be judged, but for their seed."""
+    records, _ = load_records(claim.folders)
+    runs = [g.runs[0] for g in to_run(claim, records)]
+    return {
+        folder: [
+            [word for word in run.plan.overrides if key_of(word) not in ("seed", "experiment")]
+            for run in runs
+            if run.directory.parent.resolve() == folder.resolve()
+        ]
+        for folder in claim.folders
+    }
 
 
 def together(several: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 from omegaconf import OmegaConf
 
-from lrdecay.analysis.claim import WORKING_VALUES, Claim, Expectation, Statement
+from lrdecay.analysis.claim import COUNTED, WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import measures_of
 from lrdecay.config.compose import compose_all, compose_jobs
 from lrdecay.config.overrides import names as names_of_choices
@@ -143,7 +143,7 @@ def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
         raise ConfigError(f"{where}.tuned_over={statement.tuned_over}: must come with tuned_by where there are looks")
     judging = range(statement.first_seed, statement.first_seed + max(statement.looks, default=0))
     if both := [seed for seed in statement.tuned_by if seed in judging]:
-        raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must be without {both}, which judge at its looks")
+        raise ConfigError(f"{where}.tuned_by={statement.tuned_by}: must not contain {both}, which judge at its looks")
     if statement.first_seed < 0 or (statement.first_seed != 1 and not statement.looks):
         raise ConfigError(f"{where}.first_seed={statement.first_seed}: must be at least 0, and come with looks")
     rising = all(one < other for one, other in itertools.pairwise(statement.looks))
@@ -153,5 +153,7 @@ def _check(statement: Statement, where: str, known: Sequence[str]) -> None:
         raise ConfigError(
             f"{where}.tolerance={statement.tolerance}: must be finite and at least 0, and come with range_over"
         )
+    if statement.range_over and COUNTED not in known:
+        raise ConfigError(f"{where}.range_over={statement.range_over}: must come with a module that measures {COUNTED}")
     if statement.range_over and (statement.tuned_over or not statement.parts):
         raise ConfigError(f"{where}.range_over={statement.range_over}: must come with parts, and without tuned_over")

@@ -95,7 +95,7 @@ class Progress(msgspec.Struct, kw_only=True):
         steps: optimizer steps that were done.
         epochs: a row for each finished epoch: epoch, step, lr, train/…, val/…; see `lrdecay.training.journal`.
         epoch_seconds: how long each epoch took, validation and checkpoints included.
-        rates: some two hundred (step, lr) pairs over the whole run.
+        rates: (step, lr) pairs as far as it came, of some two hundred steps spread over the whole run.
         seconds: those spent on it, without what was lost and done again.
         resumed: a row for each time it was resumed: the step, and the mode where that changed what is trained.
         divergence: the first loss that was not finite: step, lr, and the last finite one with its step.

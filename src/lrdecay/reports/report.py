@@ -1,5 +1,6 @@
 """A comparison written down: on the terminal, and as ``comparison.csv``, ``comparison.png`` and ``report.html``."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -137,7 +138,9 @@ def _clause(comparison: Comparison, name: str) -> str:
     for g in comparison.tested:
         words.setdefault(comparison.row(g, name)["verdict"], []).append(g.name)
     parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if word in words]
-    otherwise = "no difference shown" if "no difference shown" in words else "nothing tested, which takes two seeds,"
+    tested = any(math.isfinite(comparison.row(g, name)["p"]) for g in comparison.tested)
+    why = "since runs diverged" if tested else "which takes two seeds"
+    otherwise = "no difference shown" if "no difference shown" in words else f"nothing tested, {why},"
     return f"{' and '.join(parts) or otherwise} in {comparison.measures[name].aspect}"
 
 

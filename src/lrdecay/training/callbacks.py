@@ -131,7 +131,8 @@ class RecordKeeper(Callback):
             return
         self._noted = len(epochs)
         progress = self.recorder.record.progress
-        progress.epochs, progress.steps = epochs, trainer.global_step
+        progress.epochs, progress.rates = epochs, course_of(pl_module).journal.rates
+        progress.steps = trainer.global_step
         now = time.monotonic()
         progress.epoch_seconds.append(now - self._started)
         self._started = now
@@ -151,8 +152,8 @@ class RecordKeeper(Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         progress = self.recorder.record.progress
         journal = course_of(pl_module).journal
-        progress.epochs, progress.divergence = journal.epochs, journal.divergence.first
-        progress.steps = trainer.global_step
+        progress.epochs, progress.rates = journal.epochs, journal.rates
+        progress.steps, progress.divergence = trainer.global_step, journal.divergence.first
 
 
 class Hyperparameters(Callback):

@@ -54,7 +54,8 @@ class TestTables:
             ("step,lr,loss", ["0,0.1,2", ",0.1,2"], "its steps must be numbers that rise"),
             ("step,lr,loss", ["0,-0.1,2", "10,0.1,2"], "its rates must not be below 0"),
             ("step,lr,loss", ["0,0.1,2", "10,0.1,-2"], "its losses must be finite and above 0"),
-            ("step,lr,loss", ["0,0.1,", "10,0.1,"], "must have losses and rates"),
+            ("step,lr,loss", ["0,0.1,", "10,0.1,"], "must have rates, and losses after step 0"),
+            ("run,step,lr,loss", ["a,0,0.1,2", "b,0,0.1,2", "b,10,0.1,2"], "run a: must have rates, and losses after"),
             ("step, step,lr,loss", ["0,0,0.1,2"], "must have each column once, and has step twice"),
             ("run,step,lr,loss", ["a,0,0.1,2", ",10,0.1,2"], "column run must name a run in every row"),
             ("step,lr,loss", ["0,0.1,2", "1e13,0.1,2"], "must have at most 100,000,000 steps"),
@@ -92,7 +93,7 @@ class TestCharts:
         )
         rates = written(tmp_path / "lr.csv", "Wall time,Step,Value", *[f"17e8,{s},{0.1 - s / 4000}" for s in STEPS])
         (trace,) = of_csv(losses, rates=rates)
-        assert trace.steps.tolist() == list(range(0, 201, 20))
+        assert trace.steps.tolist() == list(range(20, 201, 20))
         assert trace.losses[-1] == 2
         assert trace.rates == pytest.approx(0.1 - np.arange(200) / 4000)
 
@@ -109,9 +110,9 @@ class TestCharts:
             of_csv(losses, rates=rates)
         rates = written(tmp_path / "lr.csv", header, *rows)
         traces = {trace.name: trace for trace in of_csv(losses, rates=rates)}
-        assert traces["a - b"].losses[0] == 3
+        assert traces["a - b"].losses[0] == 2.95  # at step 10
         assert traces["a - b"].rates[100] == pytest.approx(0.075)
-        assert traces["c"].losses[0] == 4
+        assert traces["c"].losses[0] == 3.95
         assert set(traces["c"].rates) == {0.1}
 
     def test_of_wandb_have_columns_of_steps_too(self, tmp_path):
@@ -121,7 +122,14 @@ class TestCharts:
             tmp_path / "lr.csv", header.replace("val_loss", "lr-Adam"), *[f"{s},{s // 50},0,0.1,0" for s in STEPS]
         )
         (trace,) = of_csv(losses, rates=rates)
-        assert trace.steps.tolist() == list(STEPS)
+        assert trace.steps.tolist() == list(STEPS)[1:]
+
+    def test_of_wandb_by_a_step_of_ones_own(self, tmp_path):
+        header = "trainer/my_step,a - val_loss,b - val_loss"
+        losses = written(tmp_path / "loss.csv", header, *[f"{s},{3 - s / 200},{4 - s / 200}" for s in STEPS])
+        rates = written(tmp_path / "lr.csv", header.replace("val_loss", "lr"), *[f"{s},0.1,0.2" for s in STEPS])
+        traces = of_csv(losses, {"step": "trainer/my_step"}, rates=rates)
+        assert [trace.name for trace in traces] == ["a", "b"]
 
     @pytest.mark.parametrize(
         ("losses", "rates", "message"),

@@ -387,6 +387,16 @@ def test_a_metric_that_nobody_knows_is_not_judged_by():
     assert judge(claim(crossing="trainer.max_epochs"), records).word == "supported"
 
 
+def test_a_crossing_is_judged_by_the_first_metric_that_a_module_declares():
+    records = of_lengths({"a": 0.02, "b": 0}, {"a": 0, "b": 0.02})
+    for run in records:
+        run.plan.config |= {"metrics": {"test_rmse": "lower", "val_rmse": "lower"}, "metric": "val_rmse"}
+        rmse = 1 - run.outcome.final["test/acc"]
+        run.outcome.final = {"test_rmse": rmse, "val_rmse": rmse}
+    verdict = judge(claim(crossing="trainer.max_epochs"), records)
+    assert (verdict.word, verdict.findings[0].measure) == ("supported", "test_rmse")
+
+
 def test_one_seed_shows_no_crossing():
     records = of_lengths({"a": 0.02, "b": 0}, {"a": 0.02, "b": 0}, seeds=1)
     assert judge(claim(crossing="trainer.max_epochs"), records).word == "inconclusive"

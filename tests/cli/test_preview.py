@@ -111,6 +111,7 @@ def test_loads_neither_torch_nor_data(tmp_path):
         ["schedule=rex", "+trainer.limit_train_batches=0.3"],
         ["schedule=rex", "+trainer.limit_train_batches=null"],
         ["schedule=rex", "+trainer.fast_dev_run=7", "+trainer.limit_train_batches=3"],
+        ["schedule=rex", "+trainer.fast_dev_run=7", "trainer.accumulate_grad_batches=3"],
         ["schedule=rex", "debug=overfit", "trainer.max_epochs=3"],
         [
             "schedule=torch", "schedule.scheduler._target_=torch.optim.lr_scheduler.StepLR",

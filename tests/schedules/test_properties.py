@@ -304,6 +304,7 @@ REFUSED = [
             "p.real",
             "import os",
             "__import__('os')",
+            "-" * 499 + "p",
             "open('x')",
             "[p]",
             "p p",

@@ -9,6 +9,7 @@ import torch
 from support.programs import run_apart
 
 from lrdecay.data import Digits
+from lrdecay.errors import ConfigError
 from lrdecay.schedules import Cosine
 from lrdecay.training.models import MLP
 from lrdecay.training.module import Classifier
@@ -100,6 +101,11 @@ class TestProbe:
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_stops_at_a_loss_that_is_no_number(self, value):
         assert probed([2.0, 2.0, value, 2.0]) == 3
+
+    def test_a_step_without_a_loss_is_refused(self):
+        """A module of somebody's own may skip a step, for which Lightning has no outputs."""
+        with pytest.raises(ConfigError, match="module: MLP's training_step must return a loss at every step here"):
+            Probe().on_train_batch_end(None, MLP(), {})
 
 
 def test_puts_the_weights_back():

@@ -67,7 +67,7 @@ def _read(path: Path, holds: Sequence[str], named: Mapping[str, str]) -> pd.Data
     table.columns = [str(column).strip() for column in table.columns]
     if twice := [name for name, count in Counter(table.columns).items() if count > 1]:
         raise ConfigError(f"{path}: must have each column once, and has {twice[0]} twice")
-    table = _of_charts(path, table)
+    table = _of_charts(path, table, named.get("step"))
     columns = {what: _column(path, table, what, named.get(what), holds) for what in ("run", *holds)}
     table = table[[column for column in columns.values() if column]].set_axis(
         [what for what, column in columns.items() if column], axis=1
@@ -80,12 +80,12 @@ def _read(path: Path, holds: Sequence[str], named: Mapping[str, str]) -> pd.Data
     return table
 
 
-def _of_charts(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+def _of_charts(path: Path, table: pd.DataFrame, step: str | None) -> pd.DataFrame:
     """Of W&B's charts, which have a column for each run, a table with one for each metric; any other as it is."""
     of_runs = [name for name in table.columns if " - " in name and not name.endswith(("__MIN", "__MAX"))]
     if not of_runs:
         return table
-    step = _column(path, table, "step", None, ("step",))
+    step = _column(path, table, "step", step, ("step",))
     rows = table.melt(id_vars=[step], value_vars=of_runs).dropna(subset=["value"])
     rows[["run", "metric"]] = rows["variable"].str.rsplit(" - ", n=1, expand=True)
     rows = rows[~rows["metric"].str.lower().isin((*COLUMNS["step"], *NOT_MEASURED))]  # W&B's own of each run
@@ -131,9 +131,9 @@ def _of_table(where: str, name: str, rows: pd.DataFrame) -> Trace:
         raise ConfigError(f"{where}: its rates must not be below 0")
     if (losses <= 0).any() or np.isinf(losses).any():
         raise ConfigError(f"{where}: its losses must be finite and above 0")
-    known, measured = np.isfinite(rates), np.isfinite(losses)
+    known, measured = np.isfinite(rates), np.isfinite(losses) & (steps > 0)  # at step 0 the law has no value
     if not measured.any() or not known.any():
-        raise ConfigError(f"{where}: must have losses and rates")
+        raise ConfigError(f"{where}: must have rates, and losses after step 0")
     last = int(steps[measured][-1])
     if last > MOST_STEPS:
         raise ConfigError(f"{where}: must have at most {MOST_STEPS:,} steps, not {last:,}")

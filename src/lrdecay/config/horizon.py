@@ -33,7 +33,7 @@ def horizon(config: DictConfig, steps_per_epoch: int | None = None) -> Horizon:
     per_epoch = math.ceil(batches / batches_per_step(config))
     length = length_of(config)
     if fast:
-        return Horizon(fast, per_epoch)
+        return Horizon(min(fast, per_epoch), per_epoch)
     trained = trained_steps(trainer, per_epoch)
     if trained is None and length.duration is None:
         raise ConfigError("trainer.max_epochs=-1: a schedule needs an end; give trainer.max_steps")

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import http.client
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ class Shakespeare(Text):
             with socket_timeout(), urllib.request.urlopen(SHAKESPEARE_URL) as content:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.path, content.read())
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:  # the latter where it broke off
             raise MissingData("shakespeare", f"{missing} the download failed ({error})", remedy) from error
 
 

@@ -13,6 +13,7 @@ from lrdecay.text import shortened
 Value = Any  # a float64 or an array of them; numpy types its functions less exactly
 
 MOST_LETTERS = 500  # more would be nested deeper than Python's parser goes
+MOST_NESTED = 200  # operations within each other, as in a sum of as many terms: more would exhaust Python's stack
 CONSTANTS = {"pi": np.float64(np.pi), "e": np.float64(np.e)}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
@@ -59,7 +60,7 @@ class Formula:
         variable: what it is a formula of.
 
     Raises:
-        BadValue: it is none; the text that is refused is named.
+        BadValue: it is not a formula; the part that is refused is quoted.
     """
 
     def __init__(self, text: str, variable: str) -> None:
@@ -70,6 +71,8 @@ class Formula:
             self._node = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise BadValue(self._refusal(text)) from error
+        if _depth(self._node) > MOST_NESTED:
+            raise BadValue(f"{shortened(self.text)}: must be nested at most {MOST_NESTED} deep")
         self(np.zeros(1))
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,7 +105,14 @@ class Formula:
         return f"{shortened(' '.join(str(text).split()))}: must be {ALLOWED.format(variable=self.variable)}"
 
 
+def _depth(node: ast.AST) -> int:
+    depth, level = 0, [node]
+    while level:
+        depth, level = depth + 1, [child for parent in level for child in ast.iter_child_nodes(parent)]
+    return depth
+
+
 def _arguments(name: str) -> int:
-    """How many arguments the function takes; −1 for what is none."""
+    """How many arguments the function takes; −1 for what is not a function."""
     function = FUNCTIONS.get(name)
     return function.nin if isinstance(function, np.ufunc) else -1

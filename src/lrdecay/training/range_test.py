@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from scipy.ndimage import gaussian_filter1d, median_filter
 from torch.optim import Optimizer
 
-from lrdecay.errors import DivergedError, is_integer, is_number, require
+from lrdecay.errors import ConfigError, DivergedError, is_integer, is_number, require
 from lrdecay.schedules import Horizon, Schedule
 from lrdecay.schedules.placement import Array
 from lrdecay.training import internals
@@ -76,6 +76,8 @@ class Probe(pl.Callback):
         self.weights = copy.deepcopy(module.state_dict())  # not before: a module may make its layers late
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any) -> None:
+        if not outputs:
+            raise ConfigError(f"module: {type(module).__name__}'s training_step must return a loss at every step here")
         self._batches.append(float(internals.loss_of_batch(trainer, outputs)))
         if trainer.global_step == len(self.losses):
             return

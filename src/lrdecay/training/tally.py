@@ -19,7 +19,9 @@ class Outcomes:
         self._loss: list[Tensor] = []
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: logits, batch × … × classes, and labels, batch × …"""
+        """Adds a batch: logits, batch × … × classes, and labels, batch × …; of several processes one may have none."""
+        if not len(labels):
+            return
         flat = logits.detach().flatten(end_dim=-2).to(torch.float32)
         losses = F.cross_entropy(flat, labels.flatten(), reduction="none")
         right = (flat.argmax(dim=1) == labels.flatten()).to(torch.float32)

@@ -96,6 +96,8 @@ def test_the_claim_of_the_tutorial(tmp_path):
     done = run_apart("scripts/claims.py", "--config-dir", "conf", "my_warmup", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "judged by seeds 1 to 10, of looks at 10, 20, 40; the next look is at 20" in done.stdout
+    findings = (tmp_path / "outputs/claims/findings.md").read_text()
+    assert "`python scripts/claims.py --config-dir conf my_warmup data=digits " in findings
 
 
 def test_what_is_stopped_stops_its_sweep_and_goes_on(tmp_path):

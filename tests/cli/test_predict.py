@@ -39,6 +39,30 @@ def test_what_longer_runs_come_to(short_runs):
         assert f"{float(row['loss']):.4f}" in done.stdout
 
 
+def test_what_is_printed_to_be_run_names_the_folder_of_configuration_of_ones_own(tmp_path):
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    (tmp_path / "conf/experiment/mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [{override /data: digits}, {override /model: mlp}, {override /callbacks: gradient_norm}]\n"
+    )
+    swept = ["experiment=mine", "schedule=constant,cosine,linear", "trainer.max_epochs=10,20", "name=x"]
+    done = run_apart("train.py", "-m", "--config-dir", "conf", *swept, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = "outputs/sweeps/x"
+    assert "train.py --config-dir=conf experiment=mine" in (tmp_path / folder / "report.html").read_text()
+    done = run_apart("scripts/predict.py", folder, "schedule=wsd", cwd=tmp_path)
+    assert "error: experiment=mine: must be one of" in done.stderr
+    done = run_apart("scripts/predict.py", folder, "schedule=wsd", "--optimize", "--config-dir", "conf", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (command,) = re.findall(r"^to train with the best: python train.py (.*)$", done.stdout, re.MULTILINE)
+    assert command.startswith("--config-dir=conf experiment=mine ")
+    done = run_apart("train.py", *shlex.split(command), "trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_apart("scripts/refine.py", *sorted((tmp_path / folder).glob("*linear*-20*")), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "to train with it: python train.py --config-dir=conf experiment=mine " in done.stdout
+
+
 def test_groups_that_are_left_out_are_compared_with_what_they_came_to(short_runs):
     words = ["outputs/sweeps/short", "--fit-on", "constant,cosine", "schedule=wsd"]
     done = run_apart("scripts/predict.py", *words, cwd=short_runs)

@@ -33,7 +33,8 @@ FINAL = "mnist1d/decays_to_zero"
 def test_are_read_as_they_were_written(tmp_path):
     found = verdict(FINAL)
     (finding,) = found.findings
-    of_all = replace(found, seeds=math.inf, findings=[replace(finding, seeds=math.inf)])
+    claim = msgspec.structs.replace(found.claim, config_dir=Path("conf"))
+    of_all = replace(found, claim=claim, seeds=math.inf, findings=[replace(finding, seeds=math.inf)])
     write_verdicts([of_all], tmp_path / "findings.yaml")
     assert read_verdicts(tmp_path / "findings.yaml") == [of_all]
     assert read_verdicts(tmp_path / "none.yaml") == []

@@ -84,12 +84,14 @@ class Claim(Statement, frozen=True, kw_only=True):
         own: folder of the sweep of its own file.
         folders: of the sweeps whose runs count.
         overrides: under which its runs are made and judged.
+        config_dir: the folder of configuration of the user's own that holds it.
     """
 
     name: str
     own: Path
     folders: list[Path]
     overrides: list[str] = []
+    config_dir: Path | None = None
 
     @property
     def identity(self) -> str:

@@ -26,10 +26,10 @@ from rich import get_console
 from lrdecay.analysis.exports import COLUMNS, of_csv
 from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.traces import apart, of_records
-from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.arguments import add_config_dir, parse, parser_of
 from lrdecay.commands import as_called
 from lrdecay.config.compose import compose_all
-from lrdecay.config.overrides import key_of
+from lrdecay.config.overrides import key_of, searching
 from lrdecay.config.preview import MOST_STEPS, best_points, rate_curve
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
@@ -63,11 +63,12 @@ def main(conf: Path) -> None:
     fitted, others, shared = _fit(paths, arguments)
     if not any(key_of(word) == "optimizer.lr" for word in overrides):
         shared = [*shared, f"optimizer.lr={fitted.law.peak:g}"]
-    configs = compose_all(conf, [*shared, *overrides]) if overrides else []
+    own = [searching(arguments.config_dir)] if arguments.config_dir else []
+    configs = compose_all(conf, [*own, *shared, *overrides]) if overrides else []
     best = output.with_name(f"{output.stem}_best.csv")
     words: list[str] = []
     if arguments.optimize:
-        words, config = _of_a_table(conf, [*shared, *overrides])
+        words, config = _of_a_table(conf, own, [*shared, *overrides])
         points = best_points(fitted, config, arguments.steps_per_epoch)
         write_atomically(best, points_csv(points))
         config.schedule.points = points
@@ -79,7 +80,8 @@ def main(conf: Path) -> None:
     write_atomically(output, prediction_figure(fitted, predictions))
     write_atomically(output.with_suffix(".csv"), frame(predictions).to_csv(index=False).encode())
     if arguments.optimize:
-        words = [*words, f"schedule.csv={relative(best)}"]
+        place = [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
+        words = [*place, *words, f"schedule.csv={relative(best)}"]
         say(f"to train with the best: {as_called('lrdecay train')} {shlex.join(words)}")
     if output.name == FIGURE and (page := output.with_name("report.html")).is_file():
         say(f"{as_called('lrdecay compare')} {relative(output.parent)} puts it on the page {relative(page)}")
@@ -91,6 +93,7 @@ def _arguments(conf: Path) -> argparse.Namespace:
     parser = parser_of("predict", __doc__)
     add = parser.add_argument
     add("words", nargs="+", metavar="PATH|key=value", help="folders of runs, or one CSV; then overrides")
+    add_config_dir(parser)
     add("--metric", choices=("val/loss", "train/loss"), default="val/loss", help="of the runs [%(default)s]")
     add("--peak", type=float, help="fit to the runs of this peak rate")
     add("--fit-on", metavar="GROUP,…", help="fit to these groups of the runs, and compare the others with predictions")
@@ -141,11 +144,11 @@ def _shared(records: Sequence[Record]) -> list[str]:
     return [word for word in records[0].plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
 
 
-def _of_a_table(conf: Path, words: Sequence[str]) -> tuple[list[str], DictConfig]:
+def _of_a_table(conf: Path, own: Sequence[str], words: Sequence[str]) -> tuple[list[str], DictConfig]:
     """The configuration under these overrides with a table for a schedule, placed in the run as they say."""
     placement = {f"schedule.{field.name}" for field in fields(Schedule)}
     kept = [word for word in words if not key_of(word).startswith("schedule") or key_of(word) in placement]
-    configs = compose_all(conf, [*kept, "schedule=table"])
+    configs = compose_all(conf, [*own, *kept, "schedule=table"])
     if len(configs) > 1:
         several = listed([label for label, _ in configs])
         raise ConfigError(f"--optimize: must have one run to find a schedule for, not {several}")

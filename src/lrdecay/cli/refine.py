@@ -15,7 +15,7 @@ from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.traces import every_rate
 from lrdecay.cli.arguments import parse, parser_of
 from lrdecay.commands import as_called
-from lrdecay.config.overrides import key_of
+from lrdecay.config.overrides import flags_of, key_of
 from lrdecay.errors import ConfigError, within
 from lrdecay.files import write_atomically
 from lrdecay.records.record import Record
@@ -80,7 +80,7 @@ def _words(record: Record, file: Path) -> list[str]:
     kept = [word for word in record.plan.overrides if not key_of(word).startswith(OF_ONE_RUN)]
     had = record.plan.config["schedule"]
     own = [f"schedule.{key}={default}" for key, default in PLACEMENT.items() if had.get(key, default) != default]
-    return [*kept, "schedule=table", *own, f"schedule.csv={relative(file)}"]
+    return [*flags_of(record.plan.command), *kept, "schedule=table", *own, f"schedule.csv={relative(file)}"]
 
 
 def _curve(record: Record) -> RateCurve:

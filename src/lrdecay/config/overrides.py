@@ -3,7 +3,9 @@
 Imported at every start of ``train.py``, so nothing heavy is imported here.
 """
 
+import contextlib
 import functools
+import io
 import itertools
 import re
 import shlex
@@ -131,6 +133,15 @@ def flags(arguments: Sequence[str]) -> list[str]:
     given = hydra_internals.parse_flags(arguments)
     options = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
     return [f"{option}={value}" for option, value in options.items() if value is not None]
+
+
+def flags_of(command: Sequence[str]) -> list[str]:
+    """The same of a recorded command, which may be anything; none where it is no command of ours."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return flags(command[1:])
+    except SystemExit:
+        return []
 
 
 def searching(folder: Path) -> str:

@@ -104,7 +104,9 @@ def _section(verdict: Verdict) -> list[str]:
     other = "; mixed where another part is supported" if len(verdict.holds) > 1 else ""
     lines += ["", f"Criteria: supported if {claim.supported}; refuted if {claim.refuted}{other}."]
     seeds = ["--seeds", verdict.seeds_judged] if claim.looks else []
-    return [*lines, "", f"`{as_called('lrdecay claims')} {shlex.join([claim.name, *claim.overrides, *seeds])}`"]
+    place = ["--config-dir", str(claim.config_dir)] if claim.config_dir else []
+    words = [*place, claim.name, *claim.overrides, *seeds]
+    return [*lines, "", f"`{as_called('lrdecay claims')} {shlex.join(words)}`"]
 
 
 def summary(verdicts: Sequence[Verdict]) -> list[str]:

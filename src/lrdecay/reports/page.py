@@ -22,6 +22,7 @@ from lrdecay.analysis.measures import measures, shown
 from lrdecay.analysis.settings import seed
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.commands import as_called
+from lrdecay.config.overrides import flags_of
 from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
 from lrdecay.reports.figures import COLOURS, limits
@@ -179,7 +180,7 @@ def _run(run: Record, index: int, comparison: Comparison, group: Group, most: in
         "status": "cut short" if run.cut_short else run.outcome.status,
         "error": run.outcome.error or run.cut_short or None,
         "overrides": run.plan.overrides,
-        "command": f"{as_called('lrdecay train')} {shlex.join(run.plan.overrides)}",
+        "command": f"{as_called('lrdecay train')} {shlex.join([*flags_of(run.plan.command), *run.plan.overrides])}",
         "launched": shlex.join(["python", *run.plan.command]) if run.plan.command else "",
         "commit": run.plan.commit
         and run.plan.commit + (" and changes that were not committed" if run.plan.dirty else ""),

@@ -156,7 +156,7 @@ def metrics_of(config: Mapping[str, Any]) -> Metrics:
     """The metrics of a run under a configuration: those that it declares under ``metrics``, or a classifier's.
 
     Raises:
-        ConfigError: a declaration is none.
+        ConfigError: a declaration is invalid.
     """
     declared = config.get("metrics")
     if not declared:

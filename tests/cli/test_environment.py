@@ -108,7 +108,7 @@ def test_relative_paths_are_those_of_the_command_line(mnist_root, tmp_path):
 @pytest.mark.parametrize("mode", [(), ("-m", "seed=1,2")])
 def test_a_group_that_was_taken_out(group, mode, tmp_path):
     done = train(tmp_path, *mode, f"~{group}")
-    assert done.text == f"error: {group}: must be one of its choices, which --help lists; ~{group} leaves none\n"
+    assert done.text == f"error: {group}: must be one of its choices, which --help lists; ~{group} cannot remove it\n"
     assert done.process.exitcode == 1
     assert not (tmp_path / "outputs").exists()
 

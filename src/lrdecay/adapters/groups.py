@@ -27,7 +27,7 @@ def parameter_groups(model: nn.Module, rules: Sequence[Mapping[str, Any]], make:
         make: makes the optimizer, and refuses settings that cannot be.
 
     Raises:
-        BadValue: a rule is none, matches no parameter, or has a setting that the optimizer has not.
+        BadValue: a rule is invalid, matches no parameter, or has a setting that the optimizer does not have.
     """
     require(isinstance(rules, list | tuple), "groups", rules, ALLOWED)
     patterns = [_pattern(index, rule) for index, rule in enumerate(rules)]

@@ -175,7 +175,7 @@ def _show(fitted: Fit, predictions: Sequence[Prediction], metric: str) -> None:
     if any(one.measured for one in predictions):
         say(agreement(predictions))
     if fitted.poor:
-        say("warning: so the law does not describe these runs, and cannot predict others")
+        say("warning: the law does not describe these runs, so it cannot predict others")
     for one in predictions:
         for warning in one.warnings:
             say(f"warning: {one.label}: {warning}")

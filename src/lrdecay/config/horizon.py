@@ -64,7 +64,7 @@ def length_of(config: DictConfig, seconds_per_step: float | None = None) -> Leng
         seconds_per_step: as measured, where that has been.
 
     Raises:
-        ConfigError: it is no duration, or no stretch ratio.
+        ConfigError: the duration is invalid, or the stretch ratio is.
     """
     samples, characters = config.data.get("batch_size"), config.data.get("length")
     if is_integer(samples):

@@ -50,7 +50,7 @@ def expand(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tupl
         loader: finds the choices of ``key=glob(…)``.
 
     Raises:
-        HydraException: an argument is no override, or has no value.
+        HydraException: an argument is not an override, or has no value.
     """
     choices: dict[str, list[str]] = {}  # of a key that is given twice, the last
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):

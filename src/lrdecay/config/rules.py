@@ -42,7 +42,7 @@ def check_present(config: DictConfig) -> None:
     for group in GROUPS:
         node = plain.get(group)
         if node is None:
-            raise ConfigError(f"{group}: must be one of its choices, which --help lists; ~{group} leaves none")
+            raise ConfigError(f"{group}: must be one of its choices, which --help lists; ~{group} cannot remove it")
         if not isinstance(node, dict) or "_target_" not in node:
             raise ConfigError(f"{group}: must be a mapping with the _target_ that it is built from")
     for key in REQUIRED:
@@ -55,7 +55,7 @@ def scheduled_nodes(config: DictConfig) -> dict[str, DictConfig]:
     """The schedules of other quantities than the rate, not built yet, by the keys of these.
 
     Raises:
-        ConfigError: one is of something else, or is none.
+        ConfigError: a key cannot be scheduled, or its value is not a schedule.
     """
     return dict(_nodes(config.get("scheduled") or {}))
 

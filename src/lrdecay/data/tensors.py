@@ -103,7 +103,7 @@ class TensorData(LightningDataModule, ABC):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Images in each split."""
+        """Items in each split: images, signals or windows of text."""
         return {key: len(labels) // self.stride for key, (_, labels) in self._splits.items()}
 
     @property

@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, kw_only=True):
         command: the words that started it.
         commit: see `provenance`, as for ``dirty`` and ``code``.
         started: seconds since 1970.
-        data: name of the data set; ``sizes`` are the images in each split.
+        data: name of the data set; ``sizes`` are the items in each split.
         process: what was done to the process to make it faster.
         total_steps: optimizer steps, the schedule's T.
         seconds_per_step: as measured before the first one, where a duration is a time.

@@ -29,7 +29,7 @@ def make_pruner(name: str, after: int) -> "optuna.pruners.BasePruner":
     Args:
         name: median stops what is worse than half of the others, percentile what is worse than three quarters of
             them, hyperband two thirds of a group at a time.
-        after: the part of its run, in percent, that every trial has before it can be pruned.
+        after: the fraction of its run, in percent, that every trial gets before it can be pruned.
     """
     import optuna
 

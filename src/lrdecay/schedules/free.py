@@ -25,7 +25,7 @@ HEIGHTS = ("factor", "rate", "lr", "learning_rate")
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Schedule):
-    """Any shape at all: through the points of a table, or by a formula, of p = u/D, the part of the decay done.
+    """Any shape at all: through the points of a table, or by a formula, of p = u/D, the fraction of the decay done.
 
     So it goes with warm-up, hold and cool-down, and over any length of run; points that are given by steps or epochs
     are `Piecewise`. The factor is that of the table (without a `final`), starts at 1 unless there is a point at 0, and

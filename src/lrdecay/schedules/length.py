@@ -23,7 +23,7 @@ class Length:
         seconds_per_step: likewise.
 
     Raises:
-        BadValue: the duration is none, or the stretch ratio is not a number above 0.
+        BadValue: the duration is invalid, or the stretch ratio is not a number above 0.
     """
 
     duration: DurationLike | None = None

@@ -66,7 +66,7 @@ class Schedule(ABC):
         hold: length H of the plateau after the warm-up.
         cooldown: length C of the end of the run, in which the factor goes from what it is to `final`.
         cooldown_curve: one of the curves; 1 − √q was the best in arXiv 2405.18392.
-        final: the part of η₀ that does not decay, in [0, 1]; so the floor of a shape that falls to 0.
+        final: the fraction of η₀ that does not decay, in [0, 1]; so the floor of a shape that falls to 0.
         sample_every: the factor changes only at multiples of this, longer than 0; ``"1ep"``
             gives the rates of a callback, or of ``scheduler.step()``, once an epoch.
         momentum: (low, high), in [0, 1): the optimizer's momentum, or Adam's β₁, goes against the rate, as in

@@ -186,7 +186,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Tanh(Schedule):
-    """Hyperbolic-tangent decay: the part of tanh between `lower` and `upper`, upside down, arXiv 1806.01593.
+    """Hyperbolic-tangent decay: tanh from `lower` to `upper`, rescaled to fall from 1 to 0, arXiv 1806.01593.
 
     shape = (tanh u − tanh x)/(tanh u − tanh l) with x = l(1 − p) + u·p. The paper's, and timm's, ½(1 − tanh x) starts a
     little below 1 and ends at ½(1 − tanh u), 0.0025 with u = 3; here both ends are exact.

@@ -49,8 +49,8 @@ class Search(Grid):
         sampler: see `lrdecay.sweeps.study.SAMPLERS`.
         sampler_seed: of its random numbers.
         storage: URL of a database; ``None`` for a journal in the folder.
-        pruner: which trials are stopped early, see `lrdecay.training.pruning.make_pruner`; ``None`` for none.
-        prune_after: the part of its run, in percent, that every trial has.
+        pruner: which trials are stopped early, see `lrdecay.records.studies.make_pruner`; ``None`` for none.
+        prune_after: the fraction of its run, in percent, that every trial gets.
         fresh_seeds: runs of the best setting of each schedule in the end, with seeds that have chosen nothing; 0 for
             no such comparison.
 

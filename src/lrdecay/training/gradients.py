@@ -23,7 +23,7 @@ class GradientNorm(Callback):
         every: duration from one step with it to the next, beginning with step 0; at least a step.
 
     Raises:
-        BadValue: it is no duration, or 0.
+        BadValue: it is not a duration, or is 0.
     """
 
     def __init__(self, every: DurationLike = "1%") -> None:

@@ -107,7 +107,7 @@ function drawTables() {
         value: (g) => g.measures[name].mean,
         cell: (g) => cell(g, name),
       })),
-      { title: "diverged", hint: "runs, with the exact 95% interval of their part", value: (g) => g.diverged.mean, cell: divergedCell },
+      { title: "diverged", hint: "runs, with the exact 95% interval of their fraction", value: (g) => g.diverged.mean, cell: divergedCell },
     ],
     groups,
   );

@@ -114,7 +114,7 @@ def to_run(claim: Claim, records: Sequence[Record]) -> list[Group]:
     Raises:
         ConfigError: the runs are of several data sets, none is of these seeds, or a group of the claim is missing.
     """
-    return _judged(claim, choose(_of_one_data_set(records), claim.tuned_keys, claim.tuned_by)[0])
+    return _about(claim, choose(_of_one_data_set(records), claim.tuned_keys, claim.tuned_by)[0])
 
 
 def check_groups(claim: Claim, records: Sequence[Record]) -> None:
@@ -150,7 +150,7 @@ def _named(claim: Claim) -> list[str]:
     return [str(claim.baseline), *(name for part in claim.parts for name in part.groups)] if claim.parts else []
 
 
-def _judged(claim: Claim, groups: Sequence[Group]) -> list[Group]:
+def _about(claim: Claim, groups: Sequence[Group]) -> list[Group]:
     """Those of the groups that the claim is about: those that it names, or all."""
     labels = {_one(groups, name).label for name in _named(claim)}
     return [g for g in groups if not labels or g.label in labels]
@@ -169,7 +169,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
 
     A seed has been reached when its runs have come to an end in every group that is judged.
     """
-    judged = groups if claim.range_over else _judged(claim, groups)  # which has names for groups without its key
+    judged = groups if claim.range_over else _about(claim, groups)  # which has names for groups without its key
     settled = [{seed(run) for run in (*g.completed, *g.diverged)} for g in judged]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
     later = [count for count in claim.looks if count > len(counted)]
@@ -191,7 +191,7 @@ def _tuned(claim: Claim, groups: list[Group]) -> tuple[list[Group], list[Group],
         chosen, notes = tune(groups, keys)
         return chosen, chosen, notes
     chosen, notes = choose(groups, keys, by)
-    judged = with_other_seeds(_judged(claim, chosen), groups, by)
+    judged = with_other_seeds(_about(claim, chosen), groups, by)
     if missing := [g.name for g in judged if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
     return chosen, judged, [f"{notes[0]}; seeds {listed(list(map(str, by)))} chose, and do not judge", *notes[1:]]

@@ -207,7 +207,7 @@ MEASURES = measures_of(METRICS)
 """Those of classifiers."""
 
 
-def judged(metrics: Metrics) -> list[str]:
+def said(metrics: Metrics) -> list[str]:
     """The measures whose verdicts are said: of the end of a run, how soon it got there, and how steadily."""
     return [*metrics.leading[:2], f"epochs to {metrics.monitored[0]}", *_of_curves(metrics, "rise", "variation")]
 

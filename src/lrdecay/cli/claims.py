@@ -78,7 +78,7 @@ def main(conf: Path) -> None:
         for claim in claims:
             check_plan(claim, known)
         run(claims, known, launching, arguments.seeds)
-    fresh, wrong = judged(claims)
+    fresh, wrong = verdicts_on(claims)
     if fresh:
         verdicts, changed = merged(fresh, read_verdicts(kept), known)
         for name in changed:
@@ -88,7 +88,7 @@ def main(conf: Path) -> None:
         sys.exit("\n".join(f"error: {what}" for what in wrong))
 
 
-def judged(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
+def verdicts_on(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
     """The verdicts, which it prints, and what is wrong with runs and claims, a line each."""
     verdicts, wrong = [], []
     for claim in claims:

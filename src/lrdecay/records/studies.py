@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 PRUNERS = ("median", "percentile", "hyperband")
 JOURNAL = "study.journal"
-PARTS = 100
+PERCENT = 100
 """Into how many parts a run is divided; runs of any length are compared after as many of them."""
 
 
@@ -34,7 +34,7 @@ def make_pruner(name: str, after: int) -> "optuna.pruners.BasePruner":
     import optuna
 
     if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(min_resource=after, max_resource=PARTS)
+        return optuna.pruners.HyperbandPruner(min_resource=after, max_resource=PERCENT)
     if name == "percentile":
         return optuna.pruners.PercentilePruner(75.0, n_warmup_steps=after)
     return optuna.pruners.MedianPruner(n_warmup_steps=after)

@@ -14,7 +14,7 @@ from rich.text import Text
 from lrdecay.analysis.comparison import NEW_SEEDS, Comparison, compare_records, first_metric
 from lrdecay.analysis.groups import Group
 from lrdecay.analysis.inference import interval
-from lrdecay.analysis.measures import Measure, judged
+from lrdecay.analysis.measures import Measure, said
 from lrdecay.analysis.tuning import best_groups
 from lrdecay.errors import ConfigError
 from lrdecay.files import write_atomically
@@ -157,7 +157,7 @@ def intro(comparison: Comparison) -> str:
 
 def _covered(comparison: Comparison) -> str:
     """What the intervals hold for."""
-    covers = {name: comparison.row(g, name)["covers"] for g in comparison.tested for name in judged(comparison.metrics)}
+    covers = {name: comparison.row(g, name)["covers"] for g in comparison.tested for name in said(comparison.metrics)}
     found = set(covers.values()) - {""}
     if len(found) < 2:
         return f" for {found.pop()}" if found else ""
@@ -182,16 +182,16 @@ def _are(names: Sequence[str]) -> str:
 
 def verdicts(comparison: Comparison) -> dict[str, dict[str, str]]:
     """What can be said of the groups against their baselines: for each measure and word, the groups with numbers."""
-    said: dict[str, dict[str, str]] = {}
-    for name in judged(comparison.metrics) if comparison.tested else ():
+    found: dict[str, dict[str, str]] = {}
+    for name in said(comparison.metrics) if comparison.tested else ():
         by_word: dict[str, list[str]] = {}
         measure = comparison.measures[name]
         rows = [(g, comparison.row(g, name)) for g in comparison.tested]
         for g, row in sorted(rows, key=lambda pair: -np.nan_to_num(measure.gain(pair[1]["difference"]))):
             by_word.setdefault(row["verdict"], []).append(f"{g.name}{_numbers(measure, row)}")
         by_word.get("worse", []).reverse()  # those that differ most come first
-        said[name] = {word: listed(by_word[word], MOST) for word in VERDICTS if word in by_word}
-    return said
+        found[name] = {word: listed(by_word[word], MOST) for word in VERDICTS if word in by_word}
+    return found
 
 
 def _numbers(measure: Measure, row: pd.Series) -> str:

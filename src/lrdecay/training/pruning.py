@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from lrdecay.errors import ConfigError, PrunedError
-from lrdecay.records.studies import JOURNAL, PARTS, make_pruner, quiet, storage_of
+from lrdecay.records.studies import JOURNAL, PERCENT, make_pruner, quiet, storage_of
 from lrdecay.training.module import course_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Pruning(Callback):
         if value is None:
             return
         with quiet():
-            self._trial.report(value, PARTS * trainer.global_step // total)
+            self._trial.report(value, PERCENT * trainer.global_step // total)
             pruned = self._trial.should_prune()
         if pruned:
             raise PrunedError(f"at step {trainer.global_step} of {total}")

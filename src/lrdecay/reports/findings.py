@@ -97,7 +97,7 @@ def _section(verdict: Verdict) -> list[str]:
     looks = ", at every look," if claim.looks else ""
     lines += [
         "",
-        f"Each interval has {100 * verdict.level:.4g}%, so that together{looks} they have 95%. {cost(verdict)}.",
+        f"Each interval is at {100 * verdict.level:.4g}%, so that together{looks} they hold at 95%. {cost(verdict)}.",
     ]
     if verdict.notes:
         lines += ["", *(f"- note: {note}" for note in verdict.notes)]

@@ -140,7 +140,7 @@ def test_the_best_schedule_is_one_to_train_with(short_runs):
         (["nowhere"], "error: nowhere: must be a folder of runs, or a file that ends in .csv"),
         (
             ["outputs/sweeps/short", "--peak", "3"],
-            "error: the law: must have runs that completed as planned at the peak rate 3",
+            "error: the law: needs runs that completed as planned at the peak rate 3",
         ),
         (
             ["runs.csv", "--columns", "eta"],

@@ -115,7 +115,7 @@ def read_record(folder: Path) -> Record:
 
 
 def composed(record: Record, conf: Sequence[Path] | None) -> DictConfig:
-    """The configuration of a run as it was composed, its interpolations not resolved, but those who can registered.
+    """The configuration of a run as it was composed: its interpolations are not resolved, what resolves them is known.
 
     Args:
         record: of the run.

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 from support.records import a_run, at_rate, grid, groups_of
 
-from lrdecay.analysis.comparison import compare_groups, find_baselines
+from lrdecay.analysis.baselines import find_baselines
+from lrdecay.analysis.comparison import compare_groups
 from lrdecay.analysis.groups import Group, matching
 from lrdecay.errors import ConfigError
 from lrdecay.reports.report import headline
@@ -65,7 +66,8 @@ class TestBaseline:
 
     def test_one_that_is_not_there_is_refused_with_those_that_are(self):
         with pytest.raises(
-            ConfigError, match=r"^--baseline=linear: must be one of constant, cosine, or words that occur in some of"
+            ConfigError,
+            match=r"^--baseline=linear: must be one of constant, cosine, or words that occur in some of them$",
         ):
             find_baselines(groups_of(a_run("constant"), a_run("cosine")), "linear")
 

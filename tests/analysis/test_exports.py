@@ -55,7 +55,11 @@ class TestTables:
             ("step,lr,loss", ["0,-0.1,2", "10,0.1,2"], "its rates must not be below 0"),
             ("step,lr,loss", ["0,0.1,2", "10,0.1,-2"], "its losses must be finite and above 0"),
             ("step,lr,loss", ["0,0.1,", "10,0.1,"], "must have rates, and losses after step 0"),
-            ("run,step,lr,loss", ["a,0,0.1,2", "b,0,0.1,2", "b,10,0.1,2"], "run a: must have rates, and losses after"),
+            (
+                "run,step,lr,loss",
+                ["a,0,0.1,2", "b,0,0.1,2", "b,10,0.1,2"],
+                "run a: must have rates, and losses after step 0",
+            ),
             ("step, step,lr,loss", ["0,0,0.1,2"], "must have each column once, and has step twice"),
             ("run,step,lr,loss", ["a,0,0.1,2", ",10,0.1,2"], "column run must name a run in every row"),
             ("step,lr,loss", ["0,0.1,2", "1e13,0.1,2"], "must have at most 100,000,000 steps"),

@@ -168,8 +168,9 @@ def test_pairs_that_all_differ_alike_are_counted(gain, expect, margin, word):
     records = runs({"constant": 0, "cosine": gain}, noise=0)
     (finding,) = judge(claim(Part(["cosine"], ["test/acc"], expect, margin)), records).findings
     assert finding.word == word
-    assert ("no difference in any" in finding.why) == (gain == 0)
-    assert ("exactly the margin" in finding.why) == (gain != 0 and word == "inconclusive")
+    same = "a difference of exactly the margin in" if word == "inconclusive" else "the same difference in"
+    assert finding.why == (f"{same} all 6 pairs" if gain else "no difference in any of 6 pairs")
+    assert finding.seeds is None
 
 
 @pytest.mark.parametrize(
@@ -548,7 +549,10 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
         (["mnist1d/decays_to_zero", "--seeds", "1..9"], "error: --seeds: claim mnist1d/decays_to_zero has one look"),
         (["mnist1d/stabler_sgd", "--seeds", "1..9"], "error: --seeds=1..9: must begin at 21, the first seed that"),
         (["mnist1d/helps_adam", "--seeds", "1..7"], "error: --seeds=1..7: must be as many as a look at claim mnist1d/"),
-        (["stabler", "name=x", "+claim.sweeps=[mine]"], "error: name=x: needs a single claim that reads a single"),
+        (
+            ["stabler", "name=x", "+claim.sweeps=[mine]"],
+            "error: name=x: needs a single claim that reads a single sweep",
+        ),
         (
             ["mnist1d/helps_adam", "name=x", "claim.tuned_over=optimizer.eps"],
             "error: claim mnist1d/helps_adam: optimizer.eps: must be a key that its sweeps vary",

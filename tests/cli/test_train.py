@@ -587,7 +587,7 @@ MISTAKES = {
     "schedule=onecycle optimizer=sgd": "schedule.momentum=[0.85, 0.95]: must be null with SGD, which has no momentum",
     "schedule=onecycle optimizer=schedule_free_adamw": "schedule.momentum=[0.85, 0.95]: must be null with Adam",
     "schedule.momentum=[0.9,0.8]": "schedule.momentum=[0.9, 0.8]: must be two numbers [low, high]",
-    "schedule.weight_decay=constant optimizer.weight_decay=0.1": "schedule.weight_decay=constant: not possible",
+    "schedule.weight_decay=constant optimizer.weight_decay=1": "schedule.weight_decay=constant: not possible with Adam",
     "scale=plateau scale.metric=f1": "scale.metric=f1: must be one of val/acc, val/loss, train/acc, train/loss",
     "scale=plateau scale.factor=1.5": "scale.factor=1.5: must be a number in (0, 1)",
     "scale=greedy scale.window=0": "scale.window=0: must be an integer, at least 1",

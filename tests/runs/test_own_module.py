@@ -234,7 +234,8 @@ OWN = "module._target_=support.own."
 BACK = "optimizer=own: Returns's configure_optimizers must return "
 LOGGED = "must be logged by Line, by self.log with on_epoch=True; it has logged"
 REFUSED = {
-    f"{OWN}ByHand": "module: ByHand uses manual optimization, whose steps cannot be counted in advance; use ",
+    f"{OWN}ByHand": "module: ByHand uses manual optimization, whose steps cannot be counted in advance; "
+    "use lrdecay.adapters.lightning.ScheduleCallback with a trainer of your own",
     f"{OWN}Unvalidated": "module: Unvalidated must have a validation_step, by whose metrics runs are judged",
     f"{OWN}Named": "module: Named must have no attribute called course, which is added here",
     f"{OWN}Points": "module: must be one of its choices, or of type LightningModule, not Points",

@@ -84,7 +84,7 @@ class Claim(Statement, frozen=True, kw_only=True):
         own: folder of the sweep of its own file.
         folders: of the sweeps whose runs count.
         overrides: under which its runs are made and judged.
-        config_dir: the folder of configuration of the user's own that holds it.
+        config_dir: the folder of configuration of the user's own under which it was read.
     """
 
     name: str

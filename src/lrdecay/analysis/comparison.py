@@ -1,7 +1,7 @@
 """Groups to a comparison: their measures, and how they differ from those of a baseline."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrdecay.analysis.groups import Group, group_records, matching, metrics_of_groups, varied_keys
+from lrdecay.analysis.baselines import baseline_targets, find_baselines
+from lrdecay.analysis.groups import Group, group_records, metrics_of_groups
 from lrdecay.analysis.inference import LEVEL, Difference, bootstrap, difference, estimate, holm, proportion
 from lrdecay.analysis.measures import Measure, Targets, measures_of
 from lrdecay.analysis.notes import notes_on
 from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
-from lrdecay.analysis.settings import settings_of
 from lrdecay.analysis.tuning import tune
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
-from lrdecay.text import format_seconds, listed, plural
+from lrdecay.text import format_seconds, plural
 
 SIGNIFICANT = 1 - LEVEL
 MOST_OPEN = 6
@@ -78,62 +78,6 @@ class Comparison:
         return f"{data}: {plural(runs, 'run')} in {plural(len(self.groups), 'group')}{trained}"
 
 
-def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[dict[str, Group], list[str]]:
-    """For each group, by label, its baseline, and what has to be said of the choice.
-
-    Args:
-        groups: all of one data set.
-        name: a label, or words of one. If that names several groups, each other group is compared with the one that
-            has the same values where those differ: with ``constant`` and several rates, that of its own rate.
-            By default the constant schedule or, where there is none, the first group.
-
-    Raises:
-        ConfigError: no group is named so.
-    """
-    notes = []
-    if name is not None:
-        candidates = matching(groups, name)
-        if not candidates or len(candidates) == len(groups) > 1:
-            labels = listed([g.label for g in groups])
-            raise ConfigError(f"--baseline={name}: must be one of {labels}, or words that occur in some of them")
-    else:
-        candidates = [g for g in groups if _is_constant(g.runs[0])]
-        if len(groups) > 1 and len(candidates) in (0, len(groups)):
-            why = "no run has" if not candidates else "all runs have"
-            candidates = [groups[0]]
-            notes.append(f"{why} a constant rate: the baseline is {groups[0].label}; --baseline names another")
-    settings = {g.label: {k: repr(v) for k, v in settings_of(g.runs[0]).items() if k not in g.tuned} for g in groups}
-    # Where several groups are candidates (a constant rate at each of five values, say), each other group is compared
-    # with the one that has its own values: a key in which the candidates differ must match, but only if the group has
-    # that key at all. A cosine has no warm-up curve of its own to match against a schedule-free optimizer's.
-    apart = varied_keys(candidates, settings)
-    are_candidates = {id(c) for c in candidates}
-
-    @cache  # looked up, since there may be thousands of both
-    def by_values(keys: tuple[str, ...]) -> dict[tuple[Any, ...], list[Group]]:
-        found: dict[tuple[Any, ...], list[Group]] = {}
-        for c in candidates:
-            found.setdefault(tuple(settings[c.label].get(key) for key in keys), []).append(c)
-        return found
-
-    baselines = {}
-    for g in groups:
-        own = tuple(key for key in apart if key in settings[g.label])
-        same = by_values(own).get(tuple(settings[g.label][key] for key in own), [])
-        if id(g) in are_candidates:
-            baselines[g.label] = g
-        elif len(same) == 1:
-            baselines[g.label] = same[0]
-    if alone := [g.label for g in groups if candidates and g.label not in baselines]:
-        names = listed([c.label for c in candidates])
-        notes.append(f"without a baseline, no unique baseline among {names}: {listed(alone)}")
-    return baselines, notes
-
-
-def _is_constant(run: Record) -> bool:
-    return run.plan.choices.get("schedule") == "constant" and run.plan.choices.get("scale", "none") == "none"
-
-
 def compare_groups(
     data: str, groups: Sequence[Group], baseline: str | None = None, notes: Sequence[str] = ()
 ) -> Comparison:
@@ -142,7 +86,7 @@ def compare_groups(
     Args:
         data: the data set.
         groups: as `group_records` or `tune` gives them.
-        baseline: see `find_baselines`.
+        baseline: see `lrdecay.analysis.baselines.find_baselines`.
         notes: to be put before those found here.
 
     Raises:
@@ -173,9 +117,9 @@ def compare_groups(
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
-    fallen = {g.label for g in groups if g.diverged}
-    against = {label: baseline.label for label, baseline in baselines.items()}
-    table["verdict"] = [_verdict(row, measures, fallen, against) for row in table.to_dict("records")]
+    table["verdict"] = [
+        _verdict(row, measures, by_label[row["label"]], baselines.get(row["label"])) for row in table.to_dict("records")
+    ]
     table = table.set_index(["label", "measure"], drop=False)
     said = [*notes, *found, *notes_on(groups, baselines)]
     comparison = Comparison(data, list(groups), baselines, targets, table, said)
@@ -190,7 +134,7 @@ def compare_records(
 
     Args:
         records: the runs.
-        baseline: see `find_baselines`.
+        baseline: see `lrdecay.analysis.baselines.find_baselines`.
         tuned_over: see `tune`.
         cut_short: see `group_records`.
 
@@ -206,14 +150,6 @@ def compare_records(
         except ConfigError as error:
             raise ConfigError(f"{data}: {error}" if len(by_data) > 1 else str(error)) from error
     return comparisons
-
-
-def baseline_targets(baseline: Group | None) -> Targets:
-    """What the others are to reach: the baseline's mean final metrics of validation."""
-    if baseline is None or not baseline.completed:
-        return {}
-    targets = {metric: estimate(baseline.final(metric)).mean for metric in baseline.metrics.monitored}
-    return targets | {"epochs": len(baseline.epochs)}
 
 
 def _rows(
@@ -247,28 +183,20 @@ def _difference_columns(to: Difference) -> dict[str, Any]:
     return ends | {"pairs": to.n, "paired": to.paired, "covers": covers, "p": to.p}
 
 
-def _verdict(
-    row: Mapping[str, Any], measures: Mapping[str, Measure], fallen: Container[str], against: Mapping[str, str]
-) -> str:
+def _verdict(row: Mapping[str, Any], measures: Mapping[str, Measure], group: Group, baseline: Group | None) -> str:
     """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with.
 
-    Where runs of the group that seems better diverged, those that are left are a selection, which proves nothing.
-    Where they were the other's, it is better all the same: the selection is to the other's advantage.
-
-    Args:
-        row: of the table.
-        measures: by name.
-        fallen: labels of groups in which a run diverged.
-        against: the label of each group's baseline.
+    Where runs of the one that seems better diverged, those that are left are a selection, which proves nothing. Where
+    they were the other's, it is better all the same: the selection is to the other's advantage.
     """
-    if not row["baseline"] or row["measure"] not in measures:
+    if baseline is None or baseline is group or row["measure"] not in measures:
         return ""
     if not math.isfinite(row["p Holm"]):
         return "not tested"
     if row["p Holm"] >= SIGNIFICANT:
         return "no difference shown"
     better = measures[row["measure"]].gain(row["difference"]) > 0
-    if (row["label"] if better else against[row["label"]]) in fallen:
+    if (group if better else baseline).diverged:
         return "not tested"
     return "better" if better else "worse"
 

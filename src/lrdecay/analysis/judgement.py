@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from lrdecay.analysis.baselines import baseline_targets
 from lrdecay.analysis.claim import Claim
-from lrdecay.analysis.comparison import baseline_targets
 from lrdecay.analysis.crossing import crossing
 from lrdecay.analysis.groups import Group, buckets, group_records, matching, rename
 from lrdecay.analysis.inference import LEVEL

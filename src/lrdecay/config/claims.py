@@ -88,7 +88,7 @@ class Claims:
             own=folder / str(config.name),
             folders=[folder / one for one in statement.sweeps or [str(config.name)]],
             overrides=list(overrides),
-            config_dir=self.own if self.own and name in _names(self.own) else None,
+            config_dir=self.own,
         )
 
     def planned(self, name: str, overrides: Sequence[str] = ()) -> list[Record]:

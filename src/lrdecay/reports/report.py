@@ -49,7 +49,7 @@ def report(
     Args:
         records: the runs.
         output: the folder for the files.
-        baseline: see `lrdecay.analysis.comparison.find_baselines`.
+        baseline: see `lrdecay.analysis.baselines.find_baselines`.
         tuned_over: see `lrdecay.analysis.tuning.tune`.
         formats: of the figures, among `FORMATS`.
         columns: widths of a paper, 1 or 2, for which figures are drawn too.

@@ -42,6 +42,11 @@ class TestBaseline:
         baselines, _ = find_baselines(groups_of(scaled, a_run("constant", scaled=False)))
         assert {g.label for g in baselines.values()} == {"scaled=False"}
 
+    def test_a_constant_rate_with_a_cooldown_is_none(self):
+        groups = groups_of(*[a_run("constant", cooldown=length) for length in ("0%", "50%", 0.1)], a_run("cosine"))
+        baselines, _ = find_baselines(groups)
+        assert {g.label for g in baselines.values()} == {"constant cooldown=0%"}
+
     def test_of_constant_rates_alone_it_is_the_first_and_said(self):
         baselines, (note,) = find_baselines(groups_of(at_rate("constant", 0.1), at_rate("constant", 0.3)))
         assert baselines["lr=0.3"].label == "lr=0.1"

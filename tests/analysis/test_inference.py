@@ -253,6 +253,13 @@ class TestNewData:
         of_columns = 3 * table.mean(axis=0).var(ddof=1)
         assert found.of_seeds / 3 + found.of_data == pytest.approx(of_columns / 12, rel=0.01)
 
+    def test_items_that_do_not_differ_leave_the_seeds_alone(self):
+        """As where losses differ by less than the half precision that items are kept in."""
+        sides = {1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1 + 1e-8, 2: 0.2 + 3e-8, 3: 0.3 + 2e-8}
+        items = dict.fromkeys((1, 2, 3), np.zeros(4))
+        found, alone = difference(*sides, sampling=OfItems(items, items)), difference(*sides)
+        assert (found.low, found.high, found.p) == pytest.approx((alone.low, alone.high, alone.p))
+
     def test_needs_the_items_of_every_pair_and_three_of_them(self):
         sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}
         items = {seed: np.array([1.0, 0.0, 1.0]) for seed in (1, 2, 3)}

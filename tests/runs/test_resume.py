@@ -270,6 +270,21 @@ def test_begins_a_new_run_with_the_weights(complete, tmp_path):
     assert record.progress.rates[0] == (0, 0.01)
 
 
+def test_the_schedule_of_another_quantity_is_no_other_schedule_of_the_rate(complete, tmp_path):
+    of_weight_decay = "+schedule@scheduled.optimizer.weight_decay=linear"
+    refused = resume(complete, of_weight_decay)
+    assert refused.process.exitcode == 1
+    assert "without schedule@scheduled.optimizer.weight_decay=linear, which was None" in refused.text
+    done = programs.run(
+        "train.py", f"resume={complete}", "resume_mode=weights", "schedule=step", of_weight_decay,
+        "optimizer=adamw", "trainer.max_epochs=1", cwd=tmp_path, prepare=StoppedAt(7),
+    )  # fmt: skip
+    assert done.process.exitcode == 143, done.text
+    config = read(the_run(tmp_path) / "record.json").plan.config
+    assert config["schedule"]["_target_"].endswith(".Step")
+    assert config["scheduled"]["optimizer"]["weight_decay"]["_target_"].endswith(".Polynomial"), config["scheduled"]
+
+
 def test_refuses_weights_of_another_model(complete, tmp_path):
     done = programs.run("train.py", f"resume={complete}", "resume_mode=weights", "model.hidden=[17]", cwd=tmp_path)
     assert done.process.exitcode == 1

@@ -422,6 +422,15 @@ def test_refuses_what_does_not_fit_the_run(schedule, message):
         schedule.factor(0, Horizon(100, 10))
 
 
+@pytest.mark.parametrize("total", range(1501, 1521))
+def test_points_in_percent_may_end_where_the_cooldown_begins_for_every_length_of_run(total):
+    schedule = Piecewise(points=[["10%", 0.5], ["90%", 0.1]], warmup="10%", cooldown="10%")
+    factors = schedule.factor(np.arange(total + 1), Horizon(total, 100))
+    decay = factors[round(total * 0.1) + 1 :]
+    assert np.all(np.diff(decay) < 0)
+    assert factors[total - round(total * 0.1)] == pytest.approx(0.1, abs=0.001)
+
+
 def test_a_formula_is_at_least_0_at_every_step():
     schedule = Table(expression="0.5 + sin(2000*pi*p)")  # at every thousandth of the run it is 0.5
     with pytest.raises(BadValue, match=r"^expression=.*: must be at least 0 at every step of the run"):

@@ -8,8 +8,9 @@ from lrdecay.analysis.groups import Group, matching, varied_keys
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets
 from lrdecay.analysis.settings import settings_of
-from lrdecay.errors import ConfigError
+from lrdecay.errors import BadValue, ConfigError
 from lrdecay.records.record import Record
+from lrdecay.schedules import Duration
 from lrdecay.text import listed
 
 
@@ -66,7 +67,15 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
 
 
 def _is_constant(run: Record) -> bool:
-    return run.plan.choices.get("schedule") == "constant" and run.plan.choices.get("scale", "none") == "none"
+    """Whether its rate stays as it is, but for a warm-up."""
+    if run.plan.choices.get("schedule") != "constant" or run.plan.choices.get("scale", "none") != "none":
+        return False
+    schedule = run.plan.config.get("schedule")
+    cooldown = schedule.get("cooldown") if isinstance(schedule, dict) else None
+    try:
+        return Duration.parse(cooldown or 0).value == 0
+    except BadValue:  # of a run that could not begin
+        return False
 
 
 def baseline_targets(baseline: Group | None) -> Targets:

@@ -166,6 +166,8 @@ def difference(
 
 
 def _two_sided(mean: float, error: float, freedom: float) -> float:
+    if error == 0:
+        return float(mean == 0)
     return 2 * float(stdtr(freedom, -abs(mean) / error))
 
 

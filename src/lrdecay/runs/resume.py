@@ -71,14 +71,18 @@ def own_configuration(
     own_choices = dict(record.plan.choices)
     own.output_dir = config.output_dir
     refused = []
-    for key in _named(overrides):
-        if key in choices:
-            if choices[key] == own_choices.get(key):
+    for word in _named(overrides):
+        group, _, place = word.partition("@")
+        key = place or group
+        if word in choices:
+            if choices[word] == own_choices.get(word):
                 continue
-            if key in own and _may_change(f"{key}.*", mode):
-                own[key], own_choices[key] = config[key], choices[key]
+            if (place or key in own) and _may_change(f"{key}.*", mode):
+                # Nothing is left of the choice before it.
+                OmegaConf.update(own, key, OmegaConf.select(config, key), merge=False, force_add=True)
+                own_choices[word] = choices[word]
             else:
-                refused.append(f"{key}={choices[key]}, which was {own_choices.get(key)}")
+                refused.append(f"{word}={choices[word]}, which was {own_choices.get(word)}")
             continue
         new, old = OmegaConf.select(config, key), OmegaConf.select(own, key)
         if new == old:
@@ -159,7 +163,7 @@ OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches",
 
 
 def _named(overrides: Sequence[str]) -> list[str]:
-    keys = [override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides]
+    keys = [override.lstrip("+~").split("=")[0] for override in overrides]
     return [key for key in keys if key not in ABOUT_RESUMING]
 
 

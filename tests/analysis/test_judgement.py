@@ -535,7 +535,7 @@ def test_from_the_command_to_the_verdict_and_again_without_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "error: claim nonsense: must be one of faster, faster_sgd"),
+        (["nonsense"], "error: claim nonsense: must be one of bound_orders, cooldown_length"),
         (["faster", "--no-run"], "error: claim faster: no runs in outputs/sweeps/article"),
         (["faster", "--output", "x.txt"], "error: --output=x.txt: must be a file that ends in .md"),
         (["faster", "name=x", "data=nonsense"], "error: data=nonsense: must be one of auto"),

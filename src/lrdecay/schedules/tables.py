@@ -119,9 +119,10 @@ def _require_rising(
     rising = all(a < b for a, b in itertools.pairwise(lengths))
     require(rising, key, f"[{', '.join(shown)}]", f"in rising order, not at steps {steps}")
     end = horizon.total_steps - phases.cooldown
-    # The phases are whole steps: with 10% of 1505 for the cool-down, 90% is half a step past where it begins.
-    slack = Fraction(1, 2) if ends_included else 0
-    inside = all(phases.start - slack <= x <= end + slack and (ends_included or x < end) for x in lengths)
+    # Warm-up and cool-down are rounded to whole steps: with 10% of 1505 for the cool-down, 90% is half a step past
+    # where it begins. The end of the run is exact.
+    before, after = (Fraction(1, 2) if ends_included and phase else 0 for phase in (phases.start, phases.cooldown))
+    inside = all(phases.start - before <= x <= end + after and (ends_included or x < end) for x in lengths)
     bounds = f"[{phases.start}, {end}{']' if ends_included else ')'}"
     where = f"within the {'decay' if phases.start or phases.cooldown else 'run'}, {bounds}"
     require(inside, key, f"[{', '.join(shown)}]", f"{where}, not at steps {steps}")

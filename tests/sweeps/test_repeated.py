@@ -99,6 +99,19 @@ def test_jobs_keep_their_numbers_where_others_are_complete(launcher, tmp_path):
     assert list(runs(tmp_path)) == ["01_constant", "01_seed-1", "03_seed-3"]
 
 
+def test_new_runs_from_the_weights_of_one_are_recognised(tmp_path):
+    """They train with its configuration, and are named by its schedule."""
+    programs.run("train.py", *SMALL, "schedule=step", cwd=tmp_path)
+    source = next(tmp_path.glob("outputs/runs/*_step")).relative_to(tmp_path)
+    words = ["-m", f"resume={source}", "resume_mode=weights", "name=mine"]
+    first = programs.run("train.py", *words, cwd=tmp_path)
+    more = programs.run("train.py", *words, "seed=1,2", cwd=tmp_path)
+    assert first.process.exitcode == more.process.exitcode == 0, first.text + more.text
+    assert more.text.count("already complete") == 1
+    assert list(runs(tmp_path)) == ["01_step", "02_seed-2"]
+    assert "digits: 2 runs in 1 group" in more.text
+
+
 def test_another_data_set_is_another_run(mnist_root, tmp_path):
     sweep(tmp_path, "seed=1")
     few = ["data=mnist", f"data.root={mnist_root}", "data.train_size=128", "data.val_size=128"]

@@ -288,12 +288,13 @@ def test_several_objectives_in_a_database(tmp_path):
         ),
         ([RATES, "hydra.sweeper.fresh_seeds=-1"], "error: hydra.sweeper.fresh_seeds=-1: must be an integer, at least"),
         (["seed=1,2"], "error: seed: cannot be searched over"),
+        ([RATES, "resume=somewhere"], "error: resume: cannot be combined with -m"),
         ([RATES, "hydra.sweeper.storage=nonsense://x"], "error: hydra.sweeper.storage=nonsense://x: cannot be used"),
         ([RATES, "schedule=nonsense,cosine"], "error: schedule=nonsense: must be one of constant, cosine"),
         (["schedule.gamma=0.1,0.5", "schedule=linear,cosine"], "error: schedule.gamma=0.1,0.5: no such key"),
         ([RATES, "schedule=cosine", "optimizer.nonsense=1"], "error: optimizer.nonsense: no such key"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_bad_input_is_one_line(words, message, tmp_path):
     done = search(tmp_path, *words)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrdecay.config.horizon import length_of, trained_steps
+from lrdecay.config.overrides import names
 from lrdecay.config.resolvers import register_resolvers
 from lrdecay.config.rules import RESUME_MODES
 from lrdecay.errors import ConfigError, is_integer
@@ -48,7 +49,30 @@ def _links_out_of(folder: Path) -> list[Path]:
     return [link for link in links if not Path(os.path.realpath(link)).is_relative_to(whole)]
 
 
-def own_configuration(
+def trained_configuration(config: DictConfig, job: DictConfig) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration that a command trains, that of the run that it resumes, if any, and its choices.
+
+    Args:
+        config: as composed from the command line.
+        job: its ``hydra``.
+
+    Raises:
+        ConfigError: the run cannot be resumed in this way.
+    """
+    choices = {group: name for group, name in names(config, job.runtime.choices).items() if "/" not in group}
+    if config.resume is None:
+        return config, choices
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
+    return _own_configuration(config, choices, overrides, _own_folders(job))
+
+
+def _own_folders(job: DictConfig) -> list[Path]:
+    """The folders of configuration that whoever gave the command trusts: the project's, and that of --config-dir."""
+    sources = job.runtime.config_sources
+    return [Path(source.path) for source in sources if source.provider in ("main", "command-line")]
+
+
+def _own_configuration(
     config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Sequence[Path]
 ) -> tuple[DictConfig, dict[str, str]]:
     """The configuration of the run that is resumed, with what the command line says about it now.

@@ -17,7 +17,6 @@ from lrdecay.adapters.rules import ratios
 from lrdecay.commands import training_argv
 from lrdecay.config.build import build
 from lrdecay.config.horizon import length_of
-from lrdecay.config.overrides import names
 from lrdecay.data.catalogue import resampled
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, DivergedError
@@ -31,7 +30,7 @@ from lrdecay.runs.assembly import data_set_name, make_module, make_trainer, take
 from lrdecay.runs.attempts import Attempt, find_attempt, said_before
 from lrdecay.runs.jobs import job_of_many, outcome_recorded
 from lrdecay.runs.pace import needs_pace, pace
-from lrdecay.runs.resume import own_configuration, require_longer
+from lrdecay.runs.resume import require_longer, trained_configuration
 from lrdecay.training.callbacks import RecordKeeper
 from lrdecay.training.checkpoints import FOLDER, LAST
 from lrdecay.training.ending import ended_by
@@ -66,13 +65,10 @@ def run(config: DictConfig) -> float:
     # Relative to where the command was given, even if hydra.job.chdir has changed the working directory since.
     _make_absolute(config, Path(job.runtime.cwd))
     alone = job.mode == RunMode.RUN
-    built = names(config, job.runtime.choices)
-    choices = {group: name for group, name in built.items() if "/" not in group}
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
     directory, stop = Path(job.runtime.output_dir), Stop()
     extends = config.resume_mode == "extend"
-    if config.resume is not None:
-        config, choices = own_configuration(config, choices, overrides, own_folders(job))
+    config, choices = trained_configuration(config, job)
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     with locked(directory), stop.on_signals():
         new = Record(directory, plan(unresolved, choices, overrides, training_argv(sys.argv[1:]), time.time()))
@@ -103,12 +99,6 @@ def _make_absolute(config: DictConfig, started: Path) -> None:
     for key in ("resume", "data.root"):
         if (path := OmegaConf.select(config, key)) is not None:
             OmegaConf.update(config, key, str(started / Path(str(path)).expanduser()))
-
-
-def own_folders(job: Any) -> list[Path]:
-    """The folders of configuration that whoever gave the command trusts: the project's, and that of --config-dir."""
-    sources = job.runtime.config_sources
-    return [Path(source.path) for source in sources if source.provider in ("main", "command-line")]
 
 
 def _pruning(job: Any) -> Pruning | None:

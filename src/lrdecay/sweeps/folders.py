@@ -51,13 +51,11 @@ def run_dir(now: str, *, _root_: DictConfig) -> str:
     Raises:
         ConfigError: there is no such run.
     """
-    path = f"{_parent(_root_)}/runs/{now}_{built_from(_root_)['schedule']}"
-    if _root_.get("resume") is None:
-        return path
+    if is_new_run(_root_):
+        return f"{_parent(_root_)}/runs/{now}_{built_from(_root_)['schedule']}"
     from lrdecay.runs.resume import resumable
 
-    folder = resumable(_root_.resume, _root_.get("resume_mode"), _root_.trust)
-    return path if is_new_run(_root_) else str(folder)
+    return str(resumable(_root_.resume, _root_.get("resume_mode"), _root_.trust))
 
 
 def hydra_dir(*, _root_: DictConfig) -> str | None:
@@ -104,8 +102,17 @@ def set_sweep_folder(config: DictConfig, folder: Path | str) -> None:
 
 
 def built_from(config: DictConfig) -> dict[str, str]:
-    """What each configuration group is built from, of a configuration with ``hydra``."""
-    return names(config, config.hydra.runtime.choices)
+    """What each configuration group is built from, of a configuration with ``hydra``; of a run that it resumes, its.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    built = names(config, config.hydra.runtime.choices)
+    if config.get("resume") is None:
+        return built
+    from lrdecay.runs.resume import trained_configuration
+
+    return built | trained_configuration(config, config.hydra)[1]
 
 
 def job_dir(*, _root_: DictConfig) -> str:

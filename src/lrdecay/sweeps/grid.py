@@ -5,7 +5,7 @@ Imported at every start of ``train.py``, so nothing heavy is imported here.
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -191,17 +191,31 @@ def _as_before(jobs: "Sequence[Job]", earlier: "Earlier") -> list[str]:
     return [word for word in kept if key_of(word) not in given]
 
 
+def check_resumption(words: Iterable[str], config: DictConfig) -> None:
+    """Refuses jobs that resume a run, other than from its weights.
+
+    Args:
+        words: all overrides of all jobs.
+        config: of the sweep.
+
+    Raises:
+        ConfigError: they do.
+    """
+    given = config.get("resume") is not None or any(key_of(word) == "resume" for word in words)
+    if given and config.resume_mode != "weights":
+        raise ConfigError(
+            "resume: cannot be combined with -m; a sweep resumes when its command is repeated with the same name=, "
+            "and resume_mode=weights starts new runs from the weights of one"
+        )
+
+
 def _check(jobs: Sequence[Sequence[str]], config: DictConfig) -> None:
     """Refuses jobs that cannot be those of one sweep.
 
     Raises:
         ConfigError: they resume a run, or contradict each other.
     """
-    if any(word.startswith("resume=") for job in jobs for word in job) and config.resume_mode != "weights":
-        raise ConfigError(
-            "resume: cannot be combined with -m; a sweep resumes when its command is repeated with the same name=, "
-            "and resume_mode=weights starts new runs from the weights of one"
-        )
+    check_resumption([word for job in jobs for word in job], config)
     tuned = sorted({word for job in jobs for word in job if key_of(word) == "process.tune"})
     if len(tuned) > 1 and config.hydra.launcher._target_ in (hydra_internals.IN_ONE_PROCESS, RAY):
         raise ConfigError(

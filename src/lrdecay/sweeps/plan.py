@@ -18,6 +18,7 @@ from lrdecay.config.variants import Variants
 from lrdecay.data.catalogue import AUTO, KNOWN, data_set
 from lrdecay.errors import ConfigError
 from lrdecay.records.identity import determining, flatten, has_effect
+from lrdecay.runs.resume import trained_configuration
 from lrdecay.sweeps.folders import built_from
 
 
@@ -76,12 +77,14 @@ def plan(
             with read_write(own), open_dict(own):
                 own.hydra.job.num, own.hydra.job.id = number, str(number)
             plain: Any = OmegaConf.to_container(own, resolve=False)
-            if uses_hydra := _uses_hydra(plain):
+            if uses_hydra := own.get("resume") is not None or _uses_hydra(plain):
                 HydraConfig.instance().set_config(own)  # which copies it
-            choices = built_from(own)
+            trained, choices = trained_configuration(own, own.hydra)[0], built_from(own)
+            if trained is not own:
+                plain = OmegaConf.to_container(trained, resolve=False)
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]
             name = str(own.hydra.sweep.subdir)
-            settings = settings_of(own, plain)
+            settings = settings_of(trained, plain)
             planned.append(Job(number, list(overrides), fixed, label, name, settings, plain.get("metrics")))
             if uses_hydra:
                 OmegaConf.set_readonly(own.hydra, False)  # as before `set_config`: the next job's is derived from it

@@ -18,7 +18,7 @@ from lrdecay.errors import ConfigError, is_integer, require_integer
 from lrdecay.metrics import metrics_of
 from lrdecay.records.locks import locked, rank
 from lrdecay.sweeps.folders import claim_sweep, set_sweep_folder
-from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, end, launch, read_earlier
+from lrdecay.sweeps.grid import Grid, Source, StreamingLauncher, check_resumption, end, launch, read_earlier
 from lrdecay.sweeps.space import Space, read_space
 from lrdecay.text import plural
 
@@ -221,6 +221,7 @@ class Search(Grid):
             raise ConfigError("seed: cannot be searched over; hydra.sweeper.seeds=3 gives each trial three")
         if any(one.key == "resume" or one.key.startswith("hydra.") for one in space.dimensions):
             raise ConfigError("resume and hydra.*: cannot be searched over")
+        check_resumption(space.fixed, self.of_the_sweep)
 
     def _check_keys(self, space: Space, variants: "Variants") -> None:
         """Refuses choices that do not exist, and keys that none of the choices has."""

@@ -104,6 +104,17 @@ def test_the_hash_tells_apart_what_changes_the_result_only():
     assert result_hash(CONFIG, "digits") != same
 
 
+def test_one_number_may_be_written_in_two_ways():
+    def hash_of(**groups):
+        return result_hash(CONFIG | groups, "mnist")
+
+    assert hash_of(optimizer={"lr": 1}) == hash_of(optimizer={"lr": 1.0}) != hash_of(optimizer={"lr": 1.5})
+    groups = [{"optimizer": {"groups": [{"match": "bias", "lr": ratio}]}} for ratio in (2, 2.0)]
+    assert hash_of(**groups[0]) == hash_of(**groups[1])
+    # To Lightning the one is a single batch, the other all of them.
+    assert hash_of(trainer={"limit_train_batches": 1}) != hash_of(trainer={"limit_train_batches": 1.0})
+
+
 def test_what_computes_dense_layers_changes_the_result():
     plain = {"schedule": {"_target_": "step"}, "seed": 1}
     with_it = [plain | {"process": {"dense": by}} for by in ("torch", "onednn")]

@@ -60,6 +60,9 @@ LIGHTNING_DEFAULTS = {
 
 ENDS = ("trainer.max_epochs", "trainer.max_steps")
 
+# What is built here, or by torch, where 1.0 means what 1 does. To Lightning one is all batches, the other a single one.
+OURS = ("optimizer.", "schedule.", "scheduled.", "label_smoothing", "ssr")
+
 # Keys that came later, with the values that mean what runs without the key did.
 SINCE_ADDED = {
     "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0,
@@ -103,7 +106,7 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     if is_own(target) and resampled(used, flat.pop("data.resample", False)):  # runs older than the key are not
         flat["data.resample"] = True
     return {
-        key: value
+        key: _as_one_number(value) if key.startswith(OURS) else value
         for key, value in flat.items()
         if has_effect(key)
         and not _is_of_points(key, flat)
@@ -111,6 +114,15 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
         and not _is_of_the_data(key, value, sizes)
         and not (own and key.startswith("model."))
     }
+
+
+def _as_one_number(value: Any) -> Any:
+    """The value with whole numbers as integers, within lists and mappings too: a rate of 1.0 is one of 1."""
+    if isinstance(value, list):
+        return [_as_one_number(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _as_one_number(one) for key, one in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _written(duration: Any) -> str:

@@ -97,6 +97,8 @@ def _best(metric: Metric) -> Of:
 def _midway(metric: Metric) -> Of:
     def midway(run: Record, targets: Targets) -> float:
         first_half = _curve(run, metric.name)[: len(run.progress.epochs) // 2]
+        if run.progress.divergence is None:  # then what has no value was not validated: the last one before it counts
+            first_half = first_half[np.isfinite(first_half)]
         return float(first_half[-1]) if first_half.size else math.nan
 
     return midway

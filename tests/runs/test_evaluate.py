@@ -57,6 +57,17 @@ def test_of_a_run_that_has_been_interrupted_nothing_is_recorded(runs, tmp_path):
     assert done.text.endswith("error: 2 metrics not as recorded\n")
 
 
+def test_the_runs_after_one_without_weights_are_tested(runs, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        shutil.copytree(next(runs.glob("01*")), folder)
+    shutil.rmtree(folders[0] / "checkpoints")
+    done = evaluate(*folders, cwd=tmp_path)
+    assert done.process.exitcode == 1
+    assert done.text.startswith(f"error: {folders[0]}/checkpoints/last.ckpt: ")
+    assert done.text.count("\nb: test/") == 2
+
+
 def test_other_weights_are_found_out(runs, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(next(runs.glob("01*")), copy)

@@ -48,11 +48,16 @@ def main(conf: Path) -> None:
         from lrdecay.runs import evaluation  # torch: not for --help
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    different = 0
+    different = failed = 0
     for record in records:
         # In a process of its own, where this one has been prepared otherwise for an earlier run.
         evaluate = in_its_own_process if was_tuned(record) != was_tuned(records[0]) else evaluation.evaluate
-        measured = evaluate(record, f"{arguments.checkpoint}.ckpt", conf, arguments.trust)
+        try:
+            measured = evaluate(record, f"{arguments.checkpoint}.ckpt", conf, arguments.trust)
+        except ConfigError as error:  # such as a run that diverged before its first checkpoint: others follow
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+            continue
         for key, value in measured.items():
             recorded = record.outcome.final.get(key)
             print(f"{relative(record.directory)}: {key} {value} · recorded {recorded}", flush=True)
@@ -60,3 +65,5 @@ def main(conf: Path) -> None:
             different += arguments.checkpoint == "last" and value != recorded
     if different:
         sys.exit(f"error: {plural(different, 'metric')} not as recorded")
+    if failed:
+        sys.exit(1)

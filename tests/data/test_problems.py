@@ -4,7 +4,11 @@ import hashlib
 import pickle
 import random
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,7 @@ from support.programs import NO_NETWORK
 
 from lrdecay.data import MNIST1D, Digits, Shakespeare, Text, Torchvision
 from lrdecay.data.batches import Batches
-from lrdecay.data.catalogue import SIZES, TORCHVISION
+from lrdecay.data.catalogue import SHAKESPEARE_FILE, SIZES, TORCHVISION
 from lrdecay.data.mnist1d import signals
 from lrdecay.data.splits import windows
 from lrdecay.data.text import encoded
@@ -203,6 +207,45 @@ class TestShakespeare:
         with pytest.raises(ConfigError, match=r"data.download is off"):
             Shakespeare(tmp_path, download=False).load()
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_download_that_breaks_off_leaves_nothing_and_another_one_works(
+        self, tmp_path, monkeypatch, shakespeare_root
+    ):
+        text = (shakespeare_root / SHAKESPEARE_FILE).read_bytes()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with serving(text, cut=500_000) as url:
+            monkeypatch.setattr("lrdecay.data.text.SHAKESPEARE_URL", url)
+            with pytest.raises(ConfigError, match=r"the download failed .*500000 bytes"):
+                Shakespeare(tmp_path).load()
+        assert list(tmp_path.iterdir()) == []
+        with serving(text) as url:
+            monkeypatch.setattr("lrdecay.data.text.SHAKESPEARE_URL", url)
+            data = Shakespeare(tmp_path)
+            data.load()
+        assert data.path.read_bytes() == text
+
+
+@contextmanager
+def serving(content: bytes, cut: int | None = None) -> Iterator[str]:
+    """The URL of a file, of which only its beginning comes where it is cut."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(OSError):  # of those who only ask whether there is an answer
+                self.wfile.write(content[:cut])
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/input.txt"
+        finally:
+            server.shutdown()
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -117,9 +117,10 @@ class Shakespeare(Text):
         if not answers([SHAKESPEARE_URL]):
             raise MissingData("shakespeare", f"{missing} no download server can be reached", remedy)
         try:
-            with socket_timeout(), urllib.request.urlopen(SHAKESPEARE_URL) as content:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(self.path, content.read())
+            with socket_timeout(), urllib.request.urlopen(SHAKESPEARE_URL) as answer:
+                content = answer.read()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, content)
         except (OSError, http.client.HTTPException) as error:  # the latter where it broke off
             raise MissingData("shakespeare", f"{missing} the download failed ({error})", remedy) from error
 

@@ -12,14 +12,14 @@ float32 signals, n × channels × length, and n labels; windows of a text, n × 
 
 
 class Batches:
-    """The batches of one split, gathered on their device: float32 images in [0, 1] and labels.
+    """The batches of one split, gathered on their device: inputs and labels.
 
-    The images stay uint8 in memory and are scaled batch by batch; what is not uint8 is given as it is. The order of a
-    shuffled epoch, and how its images are shifted, is a pure function of (seed, epoch), so it needs no state to be
-    repeated or resumed. With several processes each takes every ``world_size``-th row of the same batch.
+    Images stay uint8 in memory and become float32 in [0, 1] batch by batch; what is not uint8 is given as it is. The
+    order of a shuffled epoch, and how its images are shifted, is a pure function of (seed, epoch), so it needs no state
+    to be repeated or resumed. With several processes each takes every ``world_size``-th row of the same batch.
 
     Args:
-        split: the images and labels.
+        split: the inputs and labels.
         batch_size: rows of a batch over all processes together; the last batch of an epoch may be shorter.
         seed: shuffles by this seed; ``None`` keeps the order of the split.
         epoch: gives the epoch when an iteration begins.
@@ -44,7 +44,7 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.images, self.labels = split
+        self.inputs, self.labels = split
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
@@ -80,12 +80,12 @@ class Batches:
             if self.world_size > 1:
                 share = self._share(share)
             # index_select: half the time of indexing
-            images = self.images.index_select(0, share)
+            inputs = self.inputs.index_select(0, share)
             if shifts is not None:
-                images = shifted(images, shifts.index_select(0, share), self.shift)
-            if images.dtype == torch.uint8:
-                images = images.to(torch.float32).div_(255)
-            yield images, self.labels.index_select(0, share)
+                inputs = shifted(inputs, shifts.index_select(0, share), self.shift)
+            if inputs.dtype == torch.uint8:
+                inputs = inputs.to(torch.float32).div_(255)
+            yield inputs, self.labels.index_select(0, share)
 
     def _share(self, rows: Tensor) -> Tensor:
         """This process's rows of a batch.

@@ -24,12 +24,12 @@ class TensorData(LightningDataModule, ABC):
     """A data set held as tensors; a subclass gives ``name`` and ``load``.
 
     Args:
-        batch_size: training images in a batch, over all processes together.
-        eval_batch_size: images in a batch of validation and test.
-        val_size: how many of the last training images are for validation: a number, or a percentage such as ``"20%"``.
-        train_size: use only this many of the images that remain, from the first; ``None`` for all.
+        batch_size: training items in a batch, over all processes together.
+        eval_batch_size: items in a batch of validation and test.
+        val_size: how many of the last training items are for validation: a number, or a percentage such as ``"20%"``.
+        train_size: use only this many of the items that remain, from the first; ``None`` for all.
         shift: augmentation: each training image is moved by up to this many pixels, drawn again in every epoch.
-        resample: whether each seed draws its own split into training, validation and test images, see `draw`; ``None``
+        resample: whether each seed draws its own split into training, validation and test items, see `draw`; ``None``
             for what `lrdecay.data.catalogue.resampled` says of the data set.
 
     Attributes:
@@ -71,23 +71,23 @@ class TensorData(LightningDataModule, ABC):
 
     @abstractmethod
     def load(self) -> tuple[Split, Split]:
-        """Training and test images and labels, on the CPU."""
+        """Training and test inputs and labels, on the CPU."""
 
     def draw(self, seed: int) -> tuple[Split, Split]:
         """The same as `load`, as many of each, but for this seed alone: all are pooled, and dealt out again."""
-        (images, labels), (test_images, test_labels) = self.load()
-        images, labels = torch.cat([images, test_images]), torch.cat([labels, test_labels])
+        (inputs, labels), (test_inputs, test_labels) = self.load()
+        inputs, labels = torch.cat([inputs, test_inputs]), torch.cat([labels, test_labels])
         order = torch.from_numpy(resampling(seed).permutation(len(labels)))
         train, test = order.split([len(labels) - len(test_labels), len(test_labels)])
-        return (images[train], labels[train]), (images[test], labels[test])
+        return (inputs[train], labels[train]), (inputs[test], labels[test])
 
     def prepare(self, seed: int, device: torch.device) -> None:
         """Loads, splits and moves the data; `seed` orders the training batches."""
-        (images, labels), test = self.draw(seed) if resampled(self.name, self.resample) else self.load()
+        (inputs, labels), test = self.draw(seed) if resampled(self.name, self.resample) else self.load()
         used, val = split_sizes(len(labels), self.val_size, self.train_size)
         splits = {
-            "train": (images[:used], labels[:used]),
-            "val": (images[-val:], labels[-val:]),
+            "train": (inputs[:used], labels[:used]),
+            "val": (inputs[-val:], labels[-val:]),
             "test": test,
         }
         self._splits = {key: self.placed((x.to(device), y.to(device))) for key, (x, y) in splits.items()}
@@ -120,9 +120,9 @@ class TensorData(LightningDataModule, ABC):
         return int(max(labels.max() for _, labels in self._splits.values())) + 1
 
     def example(self, count: int) -> Split:
-        """The first training images and labels as a batch holds them, on the CPU."""
-        images, labels = self._splits["train"]
-        return next(iter(Batches((images[:count].cpu(), labels[:count].cpu()), count)))
+        """The first training inputs and labels as a batch holds them, on the CPU."""
+        inputs, labels = self._splits["train"]
+        return next(iter(Batches((inputs[:count].cpu(), labels[:count].cpu()), count)))
 
     def train_dataloader(self) -> Batches:
         return self._batches("train", self.batch_size, self.seed)

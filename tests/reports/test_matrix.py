@@ -47,6 +47,11 @@ def test_a_row_for_each_claim_and_a_column_for_each_problem():
     assert "| claim | mnist |" not in markdown(VERDICTS[:1], "python scripts/claims.py")
 
 
+def test_the_source_of_most_claims_comes_first():
+    alone = replace(VERDICTS[2], claim=msgspec.structs.replace(VERDICTS[2].claim, source="somebody else"))
+    assert list(cells([alone, VERDICTS[0], VERDICTS[3]])) == ["Of helps.", "Of half.", "Of other."]
+
+
 def test_what_was_found_under_overrides_is_not_in_it():
     other = verdict("helps", -0.02, "mnist")
     under = replace(other, claim=msgspec.structs.replace(other.claim, overrides=["name=x"], own=Path("x")))

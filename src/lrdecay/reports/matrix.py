@@ -1,6 +1,7 @@
 """Claims × problems: on which problem each claim is supported, refuted or open, as a table and as a figure."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -17,11 +18,14 @@ Cells = dict[str, dict[str, Verdict]]
 
 
 def cells(verdicts: Sequence[Verdict]) -> Cells:
-    """The verdicts as a matrix, without those under overrides; the claims in the order of the first of each."""
+    """The verdicts as a matrix, without those under overrides: the source with the most claims first, each as given."""
     found: Cells = {}
+    sources: dict[str, str] = {}
     for verdict in [verdict for verdict in verdicts if not verdict.claim.overrides]:
         found.setdefault(verdict.claim.says, {})[", ".join(verdict.effort.data)] = verdict
-    return found
+        sources.setdefault(verdict.claim.says, verdict.claim.source)
+    by_source = [source for source, _ in Counter(sources.values()).most_common()]  # those with as many in their order
+    return {says: found[says] for source in by_source for says in found if sources[says] == source}
 
 
 def problems(matrix: Cells) -> list[str]:

@@ -49,7 +49,7 @@ def _links_out_of(folder: Path) -> list[Path]:
     return [link for link in links if not Path(os.path.realpath(link)).is_relative_to(whole)]
 
 
-def trained_configuration(config: DictConfig, job: DictConfig) -> tuple[DictConfig, dict[str, str]]:
+def trained_configuration(config: DictConfig, job: Any) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command trains, that of the run that it resumes, if any, and its choices.
 
     Args:
@@ -66,7 +66,7 @@ def trained_configuration(config: DictConfig, job: DictConfig) -> tuple[DictConf
     return _own_configuration(config, choices, overrides, _own_folders(job))
 
 
-def _own_folders(job: DictConfig) -> list[Path]:
+def _own_folders(job: Any) -> list[Path]:
     """The folders of configuration that whoever gave the command trusts: the project's, and that of --config-dir."""
     sources = job.runtime.config_sources
     return [Path(source.path) for source in sources if source.provider in ("main", "command-line")]

@@ -73,9 +73,12 @@ class TestCurves:
         assert measured("best val/loss", run) == 0.2
         assert measured("val/loss variation", run) == pytest.approx(0.2)
         assert measured("epochs to val/loss", run, loss=0.5) == 3
-        assert measured("val/loss midway", run_with((0.9, 0.7, None, 0.5, None, 0.4))) == 0.7
-        diverged = run_with((0.9, 0.7, None, 0.5, 0.6, 0.4), divergence={"step": 9})
-        assert math.isnan(measured("val/loss midway", diverged))
+
+    def test_midway_is_the_last_validation_until_then(self):
+        run = run_with((0.9, 0.7, 0.6, 0.5, 0.6, 0.4))
+        del run.progress.epochs[2]["val/loss"]
+        assert measured("val/loss midway", run) == 0.7
+        assert math.isnan(measured("val/loss midway", run_with((0.9, 0.7, math.nan, 0.5, 0.6, 0.4))))
 
     def test_a_loss_that_was_not_finite_has_no_area_and_no_variation(self):
         run = run_with((0.9, 0.5, None, 0.3), divergence={"step": 5})

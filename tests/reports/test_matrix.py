@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from support.programs import ROOT
 from support.records import a_run
 
 from lrdecay.analysis.claim import Claim, Part
 from lrdecay.analysis.judgement import judge
 from lrdecay.reports.findings import MATRIX, markdown
-from lrdecay.reports.matrix import cells, matrix_figure, problems
+from lrdecay.reports.matrix import cells, markdown_matrix, matrix_figure, problems
+from lrdecay.reports.verdicts import read_verdicts
 
 
 def verdict(name: str, effect: float, data: str, *measures: str):
@@ -50,6 +52,11 @@ def test_a_row_for_each_claim_and_a_column_for_each_problem():
 def test_the_source_of_most_claims_comes_first():
     alone = replace(VERDICTS[2], claim=msgspec.structs.replace(VERDICTS[2].claim, source="somebody else"))
     assert list(cells([alone, VERDICTS[0], VERDICTS[3]])) == ["Of helps.", "Of half.", "Of other."]
+
+
+def test_readme_has_that_of_the_findings():
+    matrix = cells(read_verdicts(ROOT / "docs/findings.yaml"))
+    assert "\n".join(markdown_matrix(matrix)) in (ROOT / "README.md").read_text()
 
 
 def test_what_was_found_under_overrides_is_not_in_it():

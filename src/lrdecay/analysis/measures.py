@@ -96,10 +96,9 @@ def _best(metric: Metric) -> Of:
 
 def _midway(metric: Metric) -> Of:
     def midway(run: Record, targets: Targets) -> float:
-        first_half = _curve(run, metric.name)[: len(run.progress.epochs) // 2]
-        if run.progress.divergence is None:  # then what has no value was not validated: the last one before it counts
-            first_half = first_half[np.isfinite(first_half)]
-        return float(first_half[-1]) if first_half.size else math.nan
+        first_half = run.progress.epochs[: len(run.progress.epochs) // 2]
+        validated = [epoch[metric.name] for epoch in first_half if metric.name in epoch]
+        return number(validated[-1]) if validated else math.nan
 
     return midway
 
@@ -165,7 +164,7 @@ def _of_the_best_epoch(metric: Metric) -> Measure:
 
 
 def _halfway(metric: Metric) -> Measure:
-    meaning = "after half of the epochs: the order of schedules then need not be that at the end"
+    meaning = "at the last validation in the first half of the run: the order of schedules then need not be the final one"
     return Measure(f"{metric.title} midway", metric.better, metric.unit, meaning, _midway(metric))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrdecay.records.identity import SINCE_ADDED, determining, flatten
+from lrdecay.records.identity import SINCE_ADDED, comparable, determining, flatten
 from lrdecay.records.record import Record
 
 
@@ -22,7 +22,7 @@ def settings_of(record: Record) -> dict[str, Any]:
     derived = of_the_seed(record)
     settings = {
         key: value
-        for key, value in determining(record.plan.config, record.plan.data).items()
+        for key, value in comparable(determining(record.plan.config, record.plan.data)).items()
         if key != "seed" and key not in derived
     }
     extended = [row.get("step") for row in record.progress.resumed if "mode" in row]

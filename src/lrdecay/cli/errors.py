@@ -19,6 +19,9 @@ from lrdecay.config.messages import full_errors, one_line, refusal
 from lrdecay.errors import BadValue, ConfigError, DivergedError
 from lrdecay.training.stopping import Interrupted
 
+MISTAKES = (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError, YAMLError)
+"""What is not the program's own fault."""
+
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
@@ -36,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
     logging.raiseExceptions = full
     try:
         yield
-    except (BadValue, ConfigError, DivergedError, HydraException, OmegaConfBaseException, OSError, YAMLError) as error:
+    except MISTAKES as error:
         if full:
             raise
         sys.exit(f"error: {one_line(error)}")

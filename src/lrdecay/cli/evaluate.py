@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.errors import MISTAKES
+from lrdecay.config.messages import full_errors, one_line
 from lrdecay.errors import ConfigError
 from lrdecay.imports import importing
 from lrdecay.records.record import Record
@@ -20,18 +22,27 @@ from lrdecay.runs.resume import read_record
 from lrdecay.text import plural
 
 
-def was_tuned(record: Record) -> object:
+def tuning(record: Record) -> object:
     """What cannot be undone in a process; see `lrdecay.training.process`."""
     process = record.plan.config.get("process")
     return process.get("tune") if isinstance(process, dict) else None
 
 
-def in_its_own_process(*arguments: Any) -> dict[str, float]:
-    """`lrdecay.runs.evaluation.evaluate` in a new process."""
+def measured(record: Record, done: set[object], *arguments: Any) -> dict[str, float]:
+    """The metrics of a run's weights, measured in a new process where this one has been prepared for other runs.
+
+    Args:
+        record: of the run.
+        done: how this process has been prepared so far; added to.
+        arguments: see `lrdecay.runs.evaluation.evaluate`.
+    """
     from lrdecay.runs.evaluation import evaluate
 
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(evaluate, *arguments).result()
+    if not done <= {tuning(record)}:
+        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
+            return process.submit(evaluate, record, *arguments).result()
+    done.add(tuning(record))
+    return evaluate(record, *arguments)
 
 
 def main(conf: Path) -> None:
@@ -40,25 +51,26 @@ def main(conf: Path) -> None:
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="which weights [last]")
     parser.add_argument("--trust", action="store_true", help="also build classes that are not this project's")
     arguments = parse(parser)
-    records = [read_record(folder) for folder in arguments.runs if folder.is_dir() or not folder.exists()]
-    if not records:
+    folders = [folder for folder in arguments.runs if folder.is_dir() or not folder.exists()]
+    if not folders:
         raise ConfigError(f"{arguments.runs[0]}: not the folder of a run")
 
     with importing():
-        from lrdecay.runs import evaluation  # torch: not for --help
+        import lrdecay.runs.evaluation  # noqa: F401  # torch: not for --help
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    different = failed = 0
-    for record in records:
-        # In a process of its own, where this one has been prepared otherwise for an earlier run.
-        evaluate = in_its_own_process if was_tuned(record) != was_tuned(records[0]) else evaluation.evaluate
+    different, failed, done = 0, 0, set[object]()
+    for folder in folders:
         try:
-            measured = evaluate(record, f"{arguments.checkpoint}.ckpt", conf, arguments.trust)
-        except ConfigError as error:  # such as a run that diverged before its first checkpoint: others follow
-            print(f"error: {error}", file=sys.stderr)
+            record = read_record(folder)
+            values = measured(record, done, f"{arguments.checkpoint}.ckpt", conf, arguments.trust)
+        except MISTAKES as error:  # such as a run that diverged before its first checkpoint: others follow
+            if full_errors() or len(folders) == 1:
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
             failed += 1
             continue
-        for key, value in measured.items():
+        for key, value in values.items():
             recorded = record.outcome.final.get(key)
             print(f"{relative(record.directory)}: {key} {value} · recorded {recorded}", flush=True)
             # The record has the metrics of the final weights.
@@ -66,4 +78,4 @@ def main(conf: Path) -> None:
     if different:
         sys.exit(f"error: {plural(different, 'metric')} not as recorded")
     if failed:
-        sys.exit(1)
+        sys.exit(f"error: {failed} of {plural(len(folders), 'run')} could not be tested")

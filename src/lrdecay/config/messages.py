@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 
 from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf.errors import (
@@ -34,7 +35,7 @@ def one_line(error: BaseException) -> str:
         return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {error.problem}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, InterpolationResolutionError):
-        return lines[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        return re.sub(r"^\w+ raised while resolving interpolation: ", "", lines[0])
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}=???: must be given"
     if isinstance(error, OverrideParseException):

@@ -60,9 +60,6 @@ LIGHTNING_DEFAULTS = {
 
 ENDS = ("trainer.max_epochs", "trainer.max_steps")
 
-# What is built here, or by torch, where 1.0 means what 1 does. To Lightning one is all batches, the other a single one.
-OURS = ("optimizer.", "schedule.", "scheduled.", "label_smoothing", "ssr")
-
 # Keys that came later, with the values that mean what runs without the key did.
 SINCE_ADDED = {
     "process.dense": "torch", "optimizer.groups": None, "schedule.beta": 0.5, "duration": None, "ssr": 1.0,
@@ -106,7 +103,7 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
     if is_own(target) and resampled(used, flat.pop("data.resample", False)):  # runs older than the key are not
         flat["data.resample"] = True
     return {
-        key: _as_one_number(value) if key.startswith(OURS) else value
+        key: value
         for key, value in flat.items()
         if has_effect(key)
         and not _is_of_points(key, flat)
@@ -114,15 +111,6 @@ def determining(config: Mapping[str, Any], used: str | None) -> dict[str, Any]:
         and not _is_of_the_data(key, value, sizes)
         and not (own and key.startswith("model."))
     }
-
-
-def _as_one_number(value: Any) -> Any:
-    """The value with whole numbers as integers, within lists and mappings too: a rate of 1.0 is one of 1."""
-    if isinstance(value, list):
-        return [_as_one_number(one) for one in value]
-    if isinstance(value, Mapping):
-        return {key: _as_one_number(one) for key, one in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _written(duration: Any) -> str:
@@ -153,12 +141,24 @@ def _is_of_the_data(key: str, value: Any, sizes: Mapping[str, Any]) -> bool:
     return group == "model" and name in FITTED and value in (None, sizes.get(name))
 
 
+def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the numbers of the optimizer in one way of two: a rate of 1.0 is one of 1.
+
+    Elsewhere it may be another thing: to Lightning 1.0 is all batches and 1 a single one.
+    """
+    return {
+        key: int(value) if key.startswith("optimizer.") and isinstance(value, float) and value.is_integer() else value
+        for key, value in settings.items()
+    }
+
+
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``key=now, which was earlier`` for each key that differs between two flat configurations."""
+    one, two = comparable(earlier), comparable(now)
     return [
         f"{key}={now.get(key)}, which was {earlier.get(key)}"
-        for key in sorted(earlier.keys() | now.keys())
-        if json.dumps(earlier.get(key), default=str) != json.dumps(now.get(key), default=str)
+        for key in sorted(one.keys() | two.keys())
+        if json.dumps(one.get(key), default=str) != json.dumps(two.get(key), default=str)
     ]
 
 

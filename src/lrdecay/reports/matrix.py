@@ -18,7 +18,10 @@ Cells = dict[str, dict[str, Verdict]]
 
 
 def cells(verdicts: Sequence[Verdict]) -> Cells:
-    """The verdicts as a matrix, without those under overrides: the source with the most claims first, each as given."""
+    """The verdicts as a matrix, without those under overrides.
+
+    Claims of the source with the most of them come first; otherwise they keep their order.
+    """
     found: Cells = {}
     sources: dict[str, str] = {}
     for verdict in [verdict for verdict in verdicts if not verdict.claim.overrides]:
@@ -29,8 +32,9 @@ def cells(verdicts: Sequence[Verdict]) -> Cells:
 
 
 def problems(matrix: Cells) -> list[str]:
-    """Its columns."""
-    return list(dict.fromkeys(problem for row in matrix.values() for problem in row))
+    """Its columns, the one with the most claims first."""
+    counts = Counter(problem for row in matrix.values() for problem in row)
+    return sorted(counts, key=lambda problem: (-counts[problem], problem))
 
 
 def markdown_matrix(matrix: Cells) -> list[str]:

@@ -62,8 +62,39 @@ def trained_configuration(config: DictConfig, job: Any) -> tuple[DictConfig, dic
     choices = {group: name for group, name in names(config, job.runtime.choices).items() if "/" not in group}
     if config.resume is None:
         return config, choices
-    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
-    return _own_configuration(config, choices, overrides, _own_folders(job))
+    record = _resumed(config)
+    own = _own_configuration(config, record, choices, job)
+    return own, _chosen(record, choices, job)
+
+
+def choices_of_resumed(config: DictConfig, choices: Mapping[str, str], job: Any) -> dict[str, str]:
+    """The choices of the run that a command resumes, with those that the command line makes anew.
+
+    Args:
+        config: as composed from the command line.
+        choices: of configuration groups in it.
+        job: its ``hydra``.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    return _chosen(_resumed(config), choices, job)
+
+
+def _resumed(config: DictConfig) -> Record:
+    return read_record(resumable(config.resume, config.resume_mode, config.trust))
+
+
+def _chosen(record: Record, choices: Mapping[str, str], job: Any) -> dict[str, str]:
+    named = [key.removesuffix("._target_") for key in _named(job)]
+    return record.plan.choices | {group: choices[group] for group in named if group in choices}
+
+
+def _named(job: Any) -> list[str]:
+    """The keys that the command line sets, but for those about resuming."""
+    words: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
+    keys = [word.lstrip("+~").split("=")[0] for word in words]
+    return [key for key in keys if key not in ABOUT_RESUMING]
 
 
 def _own_folders(job: Any) -> list[Path]:
@@ -72,58 +103,67 @@ def _own_folders(job: Any) -> list[Path]:
     return [Path(source.path) for source in sources if source.provider in ("main", "command-line")]
 
 
-def _own_configuration(
-    config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str], conf: Sequence[Path]
-) -> tuple[DictConfig, dict[str, str]]:
+def _own_configuration(config: DictConfig, record: Record, choices: Mapping[str, str], job: Any) -> DictConfig:
     """The configuration of the run that is resumed, with what the command line says about it now.
+
+    Values are taken over as they are written: what they refer to may not be known before the run has begun.
 
     Args:
         config: as composed from the command line.
-        choices: of configuration groups in it.
-        overrides: the command line's.
-        conf: the folders of configuration that the command line has, which are trusted.
-
-    Returns:
-        The run's configuration, and its choices.
+        record: of the run.
+        choices: of configuration groups in the command line's.
+        job: its ``hydra``.
 
     Raises:
         ConfigError: the command line contradicts the run, or the run's folder is not trusted.
     """
     mode = config.resume_mode
-    record = read_record(resumable(config.resume, mode, config.trust))
-    own = composed(record, None if config.trust else conf)
-    own_choices = dict(record.plan.choices)
+    own = composed(record, None if config.trust else _own_folders(job))
     own.output_dir = config.output_dir
+    now, before = (OmegaConf.to_container(one, resolve=False) for one in (config, own))
     refused = []
-    for word in _named(overrides):
+    for word in _named(job):
         group, _, place = word.partition("@")
         key = place or group
+        new = _at(now, key)
         if word in choices:
-            if choices[word] == own_choices.get(word):
+            was = record.plan.choices.get(word)
+            if choices[word] == was:
                 continue
             if (place or key in own) and _may_change(f"{key}.*", mode):
-                # Nothing is left of the choice before it.
-                OmegaConf.update(own, key, OmegaConf.select(config, key), merge=False, force_add=True)
-                own_choices[word] = choices[word]
+                OmegaConf.update(own, key, new, merge=False, force_add=True)  # nothing is left of the choice before it
             else:
-                refused.append(f"{word}={choices[word]}, which was {own_choices.get(word)}")
+                refused.append(f"{word}={choices[word]}, which was {was}")
+        elif new == _at(before, key):
             continue
-        new, old = OmegaConf.select(config, key), OmegaConf.select(own, key)
-        if new == old:
-            continue
-        if _may_change(key, mode):
+        elif _may_change(key, mode):
             OmegaConf.update(own, key, new, force_add=True)
-        else:
-            refused.append(f"{key}={new}, which was {old}")
+        elif (new := OmegaConf.select(config, key)) != (was := OmegaConf.select(own, key)):
+            refused.append(f"{key}={new}, which was {was}")
     if refused:
-        raise ConfigError(
-            f"resume={config.resume}: must be resumed as it began, without {'; '.join(refused)}. resume_mode=extend "
-            "allows another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its "
-            "weights"
-        )
+        raise ConfigError(_refusal(config.resume, mode, refused))
     if mode == "weights":
         own.resume, own.resume_mode = str(Path(config.resume).absolute()), mode
-    return own, own_choices
+    return own
+
+
+def _at(values: Any, key: str) -> Any:
+    """What a key of plain values has; ``None`` where it is not."""
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
+
+
+def _refusal(resume: str, mode: str | None, changes: Sequence[str]) -> str:
+    if mode == "weights":
+        return (
+            f"resume={resume}: must be given without {'; '.join(changes)}. The new run has the configuration of that "
+            "run, in which keys and choices can be set one by one"
+        )
+    return (
+        f"resume={resume}: must be resumed as it began, without {'; '.join(changes)}. resume_mode=extend allows "
+        "another trainer, such as more trainer.max_epochs; resume_mode=weights starts a new run from its weights"
+    )
 
 
 def read_record(folder: Path) -> Record:
@@ -184,11 +224,6 @@ def decides_the_end(key: str) -> bool:
 
 
 OF_AN_EPOCH = ("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches")
-
-
-def _named(overrides: Sequence[str]) -> list[str]:
-    keys = [override.lstrip("+~").split("=")[0] for override in overrides]
-    return [key for key in keys if key not in ABOUT_RESUMING]
 
 
 def _may_change(key: str, mode: str | None) -> bool:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lrdecay.records.identity import determining, differences
+from lrdecay.records.identity import comparable, determining, differences
 from lrdecay.records.record import Record
 from lrdecay.sweeps.plan import Job, data_meant
 
@@ -68,4 +68,4 @@ def _settings(record: Record) -> dict[str, Any]:
 
 
 def _comparable(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
+    return json.dumps(comparable(settings), sort_keys=True, default=str)

@@ -110,9 +110,9 @@ def built_from(config: DictConfig) -> dict[str, str]:
     built = names(config, config.hydra.runtime.choices)
     if config.get("resume") is None:
         return built
-    from lrdecay.runs.resume import trained_configuration
+    from lrdecay.runs.resume import choices_of_resumed
 
-    return built | trained_configuration(config, config.hydra)[1]
+    return built | choices_of_resumed(config, built, config.hydra)
 
 
 def job_dir(*, _root_: DictConfig) -> str:

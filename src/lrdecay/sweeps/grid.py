@@ -5,7 +5,7 @@ Imported at every start of ``train.py``, so nothing heavy is imported here.
 
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -191,7 +191,7 @@ def _as_before(jobs: "Sequence[Job]", earlier: "Earlier") -> list[str]:
     return [word for word in kept if key_of(word) not in given]
 
 
-def check_resumption(words: Iterable[str], config: DictConfig) -> None:
+def check_resumption(words: Sequence[str], config: DictConfig) -> None:
     """Refuses jobs that resume a run, other than from its weights.
 
     Args:
@@ -201,8 +201,11 @@ def check_resumption(words: Iterable[str], config: DictConfig) -> None:
     Raises:
         ConfigError: they do.
     """
-    given = config.get("resume") is not None or any(key_of(word) == "resume" for word in words)
-    if given and config.resume_mode != "weights":
+    runs, modes = (
+        {word.partition("=")[2] for word in words if key_of(word) == key} or {config.get(key)}
+        for key in ("resume", "resume_mode")
+    )
+    if runs - {None, "null"} and modes != {"weights"}:
         raise ConfigError(
             "resume: cannot be combined with -m; a sweep resumes when its command is repeated with the same name=, "
             "and resume_mode=weights starts new runs from the weights of one"

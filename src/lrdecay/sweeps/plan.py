@@ -12,14 +12,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationResolutionError
 
 from lrdecay.config.messages import lacking_key
-from lrdecay.config.overrides import key_of, override, varied
+from lrdecay.config.overrides import key_of, names, override, varied
 from lrdecay.config.rules import check_present
 from lrdecay.config.variants import Variants
 from lrdecay.data.catalogue import AUTO, KNOWN, data_set
 from lrdecay.errors import ConfigError
 from lrdecay.records.identity import determining, flatten, has_effect
 from lrdecay.runs.resume import trained_configuration
-from lrdecay.sweeps.folders import built_from
 
 
 @dataclass
@@ -79,7 +78,8 @@ def plan(
             plain: Any = OmegaConf.to_container(own, resolve=False)
             if uses_hydra := own.get("resume") is not None or _uses_hydra(plain):
                 HydraConfig.instance().set_config(own)  # which copies it
-            trained, choices = trained_configuration(own, own.hydra)[0], built_from(own)
+            trained, chosen = trained_configuration(own, own.hydra)
+            choices = names(own, own.hydra.runtime.choices) | chosen
             if trained is not own:
                 plain = OmegaConf.to_container(trained, resolve=False)
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]

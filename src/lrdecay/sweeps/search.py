@@ -224,12 +224,15 @@ class Search(Grid):
         check_resumption(space.fixed, self.of_the_sweep)
 
     def _check_keys(self, space: Space, variants: "Variants") -> None:
-        """Refuses choices that do not exist, and keys that none of the choices has."""
+        """Refuses choices that do not exist, keys that none of them has, and weights of a run that is not there."""
+        from lrdecay.runs.resume import trained_configuration
+
         groups = self.of_the_sweep.hydra.runtime.choices
         kinds = [one for one in space.dimensions if one.key in groups or "@" in one.key]
         alone = [[*space.fixed, f"{one.key}={choice}"] for one in kinds for choice in one.choices] or [space.fixed]
         for words in alone:
-            variants.shared(self.of_the_sweep, words)
+            config = variants.shared(self.of_the_sweep, words)
+            trained_configuration(config, config.hydra)
         for one in space.dimensions:
             if not any(self.has(variants, words, one.key) for words in alone):
                 raise ConfigError(f"{one.given}: no such key in this configuration, whatever is chosen")

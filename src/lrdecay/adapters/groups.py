@@ -67,15 +67,26 @@ def _settings(index: int, rule: Mapping[str, Any], make: MakeOptimizer) -> dict[
         allowed = "a number above 0, a ratio of optimizer.lr"
         require(is_number(ratio) and ratio > 0, f"groups[{index}].lr", ratio, allowed)
         settings["lr"] = known["lr"] * ratio
-    make(one, **settings)  # refuses what the optimizer would not look at in a group
+    try:
+        make(one, **settings)  # refuses what the optimizer would not look at in a group
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{key}: {value}" for key, value in settings.items())
+        require(False, f"groups[{index}]", f"{{{given}}}", f"settings that the optimizer takes ({error})")
     return settings
 
 
 def own_rules(model: nn.Module, make: MakeOptimizer) -> list[dict[str, Any]]:
-    """The rules of a model that says, as timm's do, which of its parameters are not to decay by weight."""
-    pattern = getattr(model, "no_weight_decay", None)
-    decays = pattern and make([nn.Parameter(torch.zeros(1))]).defaults.get("weight_decay")
-    return [{"match": pattern, "weight_decay": 0.0}] if decays else []
+    """The rules of a model that says itself which of its parameters are not to decay by weight.
+
+    It does so by ``no_weight_decay``: a regular expression, or a method that gives their names, as timm's models have.
+    """
+    said = getattr(model, "no_weight_decay", None)
+    if callable(said):
+        listed = said()
+        names = [re.escape(name) for name, _ in model.named_parameters() if name in listed]
+        said = f"^({'|'.join(names)})$" if names else None
+    decays = isinstance(said, str) and make([nn.Parameter(torch.zeros(1))]).defaults.get("weight_decay")
+    return [{"match": said, "weight_decay": 0.0}] if decays else []
 
 
 def rates_apart(optimizer: Optimizer) -> dict[str, int]:

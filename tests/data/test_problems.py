@@ -332,8 +332,11 @@ class TestTorchvision:
     def test_names_damaged_files(self, name, file, damage, tmp_path, monkeypatch):
         write_as_torchvision(name, tmp_path, monkeypatch)
         (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
-        with pytest.raises(ConfigError, match=rf"^data={TORCHVISION[name].name}: .*, and data.download is off; set"):
-            Torchvision(name, tmp_path, download=False).load()
+        # Of some sets torchvision checks the sums, and downloads damaged files again; others it takes as they are.
+        checked = name != "KMNIST"
+        why = ", and data.download is off; set" if checked else r": the files there are damaged \(.*\); delete them to"
+        with pytest.raises(ConfigError, match=rf"^data={TORCHVISION[name].name}: .*{why}"):
+            Torchvision(name, tmp_path, download=checked is False).load()
 
     def test_refuses_a_set_of_one_class(self, tmp_path, monkeypatch):
         monkeypatch.setitem(TORCHVISION, "KMNIST", replace(TORCHVISION["KMNIST"], sizes=SIZES | {"classes": 1}))

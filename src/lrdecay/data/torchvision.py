@@ -20,6 +20,7 @@ ARGUMENTS = {"EMNIST": {"split": "balanced"}}
 DAMAGED = (RuntimeError, OSError, ValueError, AssertionError, EOFError, UnpicklingError)
 """What torchvision raises for files that are missing, cut short or something else; of a set it checks the sums of, the
 first."""
+DELETE = "delete them to download them again, or "
 BY_SPLIT = ("SVHN",)
 """Sets whose class is told so by ``split`` and not by ``train``."""
 
@@ -50,6 +51,8 @@ class Torchvision(TensorData):
         try:
             return _read(self.set, root)
         except DAMAGED as error:
+            if "not found" not in str(error):  # torchvision would not download it again
+                raise self._missing(f"the files there are damaged ({_sentence(error)})", DELETE) from error
             if not self.download:
                 raise self._missing(f"{_sentence(error)}, and data.download is off") from error
         if not answers(_addresses(self.set)):
@@ -62,8 +65,8 @@ class Torchvision(TensorData):
         except DAMAGED as error:
             raise self._missing(f"the download failed ({_sentence(error)})") from error
 
-    def _missing(self, why: str) -> MissingData:
-        remedy = f"set LRDECAY_DATA to a folder that torchvision.datasets.{self.set} has filled"
+    def _missing(self, why: str, first: str = "") -> MissingData:
+        remedy = f"{first}set LRDECAY_DATA to a folder that torchvision.datasets.{self.set} has filled"
         return MissingData(self.name, f"{self.root}: {why}", remedy)
 
 
@@ -103,4 +106,4 @@ def _addresses(name: str) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error).partition(". ")[0].strip() or "its files are damaged"
+    return str(error).partition(". ")[0].strip() or "no reason given"

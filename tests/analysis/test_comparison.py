@@ -203,6 +203,19 @@ class TestComparison:
         assert comparison.row(comparison.groups[1], "test/acc")["verdict"] == verdict
         assert ("nothing tested, since runs diverged, in" in headline(comparison)) == (verdict == "not tested")
 
+    @pytest.mark.parametrize(("accuracy", "verdict"), [(0.99, "not tested"), (0.8, "worse")])
+    def test_nor_do_those_that_are_left_where_others_have_no_value(self, accuracy, verdict):
+        runs = [
+            a_run(schedule, seed, of + 0.001 * seed**2 * (schedule == "cosine"))
+            for schedule, of in (("constant", 0.9), ("cosine", accuracy))
+            for seed in range(1, 7)
+        ]
+        runs[-1].outcome.final["test/acc"] = math.nan
+        comparison = compare_groups("digits", groups_of(*runs))
+        assert comparison.row(comparison.groups[1], "test/acc")["verdict"] == verdict
+        assert "cosine: 1 of 6 seeds have no test/acc" in comparison.notes
+        assert ("nothing tested, since runs have no value, in" in headline(comparison)) == (verdict == "not tested")
+
     def test_all_failed(self):
         runs = [a_run(schedule, seed, status="failed") for schedule in ("constant", "cosine") for seed in (1, 2)]
         comparison = compare_groups("digits", groups_of(*runs))

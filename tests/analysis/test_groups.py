@@ -26,6 +26,9 @@ class TestGroups:
     def test_a_key_that_varies_together_with_the_schedule_is_said(self):
         assert labels(a_run(), at_rate("cosine", 1.0)) == ["step lr=0.1", "cosine lr=1.0"]
 
+    def test_a_rate_may_be_written_in_two_ways(self):
+        assert labels(at_rate("step", 1), at_rate("step", 1.0, seed=2), at_rate("cosine", 1.0)) == ["step", "cosine"]
+
     def test_keys_that_end_alike_are_told_apart(self):
         runs = [a_run(), a_run(), a_run()]
         for run, (ours, its_own) in zip(runs, ((0.1, 1), (0.2, 1), (0.1, 2)), strict=True):

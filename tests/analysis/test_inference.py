@@ -259,6 +259,7 @@ class TestNewData:
         items = dict.fromkeys((1, 2, 3), np.zeros(4))
         found, alone = difference(*sides, sampling=OfItems(items, items)), difference(*sides)
         assert (found.low, found.high, found.p) == pytest.approx((alone.low, alone.high, alone.p))
+        assert found.of_seeds == alone.of_seeds > 0  # from which the number of seeds is told that would decide it
 
     def test_needs_the_items_of_every_pair_and_three_of_them(self):
         sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}

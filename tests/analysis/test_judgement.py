@@ -13,7 +13,7 @@ from support.records import a_run, groups_of
 from lrdecay.analysis.claim import Claim, Part
 from lrdecay.analysis.judgement import judge
 from lrdecay.analysis.question import Question
-from lrdecay.cli.claims import check_plan
+from lrdecay.cli.claims import check_plan, planned_seeds
 from lrdecay.config.claims import Claims
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
@@ -212,6 +212,17 @@ def test_runs_that_have_no_value_are_no_random_sample(lost):
     assert finding.why == f"5 of 10 runs of cosine {'have no test/acc' if lost == 'loss' else 'diverged'}"
 
 
+def test_runs_that_all_diverged_and_continued_say_nothing():
+    """Nobody knows what they would have come to; what they have come to is better here."""
+    records = runs({"constant": 0, "cosine": 0.05})
+    for run in records[6:]:
+        run.progress.divergence = {"step": 3}
+    for expect in ("better", "worse"):
+        (finding,) = judge(claim(Part(["cosine"], ["test/acc"], expect)), records).findings
+        assert finding.word == "inconclusive"
+        assert finding.why == "6 of 6 runs of cosine diverged and continued"
+
+
 def test_a_group_that_diverged_with_few_seeds_may_not_always():
     records = runs({"constant": 0}, seeds=3) + runs({"cosine": 0}, seeds=3, status="diverged")
     (finding,) = judge(claim(Part(["cosine"], ["test/acc"], "worse")), records).findings
@@ -247,6 +258,32 @@ def test_each_at_its_own_best_rate():
     assert verdict.word == "supported"
     assert verdict.findings[0].group == "cosine (lr=0.1)"
     assert verdict.findings[0].found.mean == pytest.approx(0.02, abs=0.002)
+
+
+class TestOneLook:
+    """At all seeds of the sweep, whatever else is in its folder."""
+
+    part = Part(["cosine"], ["test/acc"], "better")
+
+    def test_seeds_that_its_sweep_does_not_have_do_not_count(self):
+        records = runs({"constant": 0, "cosine": 0.01}, seeds=8)
+        verdict = judge(claim(self.part), records, {Path(): range(6)})
+        assert (verdict.findings[0].found.n, verdict.effort.runs) == (6, 12)
+        assert "the runs of 2 seeds that its sweeps do not have do not count" in verdict.notes
+
+    def test_is_not_taken_before_all_are_there(self):
+        with pytest.raises(ConfigError, match=r"^constant: seed 6 is not settled, and it is judged by all"):
+            judge(claim(self.part), runs({"constant": 0, "cosine": 0.01}, seeds=6), {Path(): range(8)})
+
+    def test_the_seeds_are_those_of_its_file(self):
+        known = Claims(CONF)
+        assert known.seeds("shakespeare/bound_orders") == {6, 7, 8}
+        assert known.seeds("shakespeare/bound_orders", ["seed=5"]) == {5}
+        assert planned_seeds(known.read("shakespeare/bound_orders"), known) == {
+            Path("outputs/sweeps/claims-shakespeare"): {6, 7, 8, 9, 10},
+            Path("outputs/sweeps/claims-shakespeare-shapes"): {6, 7, 8},
+        }
+        assert planned_seeds(known.read("faster"), known) == {}  # which has looks
 
 
 LOOKED = {"looks": [5, 10], "first_seed": 0}

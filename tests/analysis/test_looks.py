@@ -7,7 +7,7 @@ from support.records import at_rate, groups_of
 
 from lrdecay.analysis.inference import difference
 from lrdecay.analysis.looks import look, share, to_look
-from lrdecay.analysis.tuning import choose, with_other_seeds
+from lrdecay.analysis.tuning import choose, tune_by_all, with_other_seeds
 from lrdecay.errors import ConfigError
 
 LOOKS = [5, 10, 20, 40]
@@ -78,3 +78,13 @@ class TestSeedsThatChoose:
     def test_must_have_been_run(self):
         with pytest.raises(ConfigError, match=r"tuned over optimizer.lr: must have runs of the seeds 7, 8"):
             choose(self.groups(), ["optimizer.lr"], [7, 8])
+
+    def test_must_have_been_run_at_every_value(self):
+        """A single lucky run would beat a mean of several."""
+        one_less = [run for g in self.groups() for run in g.runs]
+        one_less.remove(next(run for run in one_less if run.plan.config["seed"] == 102))
+        with pytest.raises(ConfigError, match=r"^lr=0.1: seed 102 is not settled, and is one of those that choose"):
+            choose(groups_of(*one_less), ["optimizer.lr"], [101, 102])
+        _, notes = tune_by_all(groups_of(*one_less), ["optimizer.lr"])
+        assert notes[1].startswith("the seeds that chose also judge: ")
+        assert "cosine: chosen among values with 4 to 5 runs each, and one with few is easily the best by luck" in notes

@@ -94,6 +94,15 @@ def test_what_diverged_comes_last_under_the_bound_of_the_whole_schedule(name, co
     assert note.startswith("by the bound, the lowest first: linear 0.06")
 
 
+def test_a_group_that_failed_is_not_left_out():
+    made = runs(in_order())
+    for run in made:
+        if run.plan.choices["schedule"] == "linear":
+            run.outcome.status, run.outcome.final = "failed", {}
+    with pytest.raises(ConfigError, match=r"^bound_orders=test/loss: linear must have completed runs"):
+        judge(claim(), made)
+
+
 def test_what_has_always_diverged_is_left_out_of_the_order():
     made = runs(in_order(), spread=0.01)
     diverge(made, "linear", *range(1, 7))

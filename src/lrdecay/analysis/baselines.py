@@ -9,6 +9,7 @@ from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets
 from lrdecay.analysis.settings import settings_of
 from lrdecay.errors import BadValue, ConfigError
+from lrdecay.records.identity import comparable
 from lrdecay.records.record import Record
 from lrdecay.schedules import Duration
 from lrdecay.text import listed
@@ -38,7 +39,9 @@ def find_baselines(groups: Sequence[Group], name: str | None = None) -> tuple[di
             why = "no run has" if not candidates else "all runs have"
             candidates = [groups[0]]
             notes.append(f"{why} a constant rate: the baseline is {groups[0].label}; --baseline names another")
-    settings = {g.label: {k: repr(v) for k, v in settings_of(g.runs[0]).items() if k not in g.tuned} for g in groups}
+    settings = {
+        g.label: {k: repr(v) for k, v in comparable(settings_of(g.runs[0])).items() if k not in g.tuned} for g in groups
+    }
     # Where several groups are candidates (a constant rate at each of five values, say), each other group is compared
     # with the one that has its own values: a key in which the candidates differ must match, but only if the group has
     # that key at all. A cosine has no warm-up curve of its own to match against a schedule-free optimizer's.

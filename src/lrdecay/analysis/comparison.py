@@ -1,7 +1,7 @@
 """Groups to a comparison: their measures, and how they differ from those of a baseline."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from lrdecay.analysis.measures import Measure, Targets, measures_of
 from lrdecay.analysis.notes import notes_on
 from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
-from lrdecay.analysis.tuning import tune
+from lrdecay.analysis.tuning import tune_by_all
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
@@ -85,7 +85,7 @@ def compare_groups(
 
     Args:
         data: the data set.
-        groups: as `group_records` or `tune` gives them.
+        groups: as `group_records` or `tune_by_all` gives them.
         baseline: see `lrdecay.analysis.baselines.find_baselines`.
         notes: to be put before those found here.
 
@@ -117,11 +117,19 @@ def compare_groups(
     ]
     table = pd.DataFrame(rows)
     table["p Holm"] = table.groupby("measure")["p"].transform(holm)
+    lost = {(row["label"], row["measure"]) for row in rows if row["n"] and row["missing"]}
     table["verdict"] = [
-        _verdict(row, measures, by_label[row["label"]], baselines.get(row["label"])) for row in table.to_dict("records")
+        _verdict(row, measures, by_label[row["label"]], baselines.get(row["label"]), lost)
+        for row in table.to_dict("records")
     ]
     table = table.set_index(["label", "measure"], drop=False)
     said = [*notes, *found, *notes_on(groups, baselines)]
+    plain = metrics_of_groups(groups).leading
+    said += [
+        f"{row['label']}: {row['missing']} of {row['missing'] + row['n']} seeds have no {row['measure']}"
+        for row in rows
+        if row["measure"] in plain and (row["label"], row["measure"]) in lost
+    ]
     comparison = Comparison(data, list(groups), baselines, targets, table, said)
     said += _open(comparison, items_of)
     return comparison
@@ -135,7 +143,7 @@ def compare_records(
     Args:
         records: the runs.
         baseline: see `lrdecay.analysis.baselines.find_baselines`.
-        tuned_over: see `tune`.
+        tuned_over: see `lrdecay.analysis.tuning.tune`.
         cut_short: see `group_records`.
 
     Raises:
@@ -145,7 +153,7 @@ def compare_records(
     comparisons = []
     for data, groups in by_data.items():
         try:
-            chosen, notes = tune(groups, tuned_over) if tuned_over else (groups, [])
+            chosen, notes = tune_by_all(groups, tuned_over) if tuned_over else (groups, [])
             comparisons.append(compare_groups(data, chosen, baseline, notes))
         except ConfigError as error:
             raise ConfigError(f"{data}: {error}" if len(by_data) > 1 else str(error)) from error
@@ -166,7 +174,8 @@ def _rows(
         found = estimate(there)
         low, high = bootstrap(there)
         best, worst = (max, min) if measure.better == "higher" else (min, max)
-        row = {"measure": name, "n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+        row = {"measure": name, "n": found.n, "missing": len(values) - found.n}
+        row |= {"mean": found.mean, "low": found.low, "high": found.high}
         row |= {"bootstrap low": low, "bootstrap high": high}
         row |= {"best": best(there, default=math.nan), "worst": worst(there, default=math.nan)}
         against = None if baseline is None or baseline is group else baseline
@@ -174,7 +183,7 @@ def _rows(
         to = difference(values, other, sampling=sampling(group, against, name, items_of) if against else None)
         yield row | {"baseline": against.name if against else "", **_difference_columns(to)}
     rate = proportion(len(group.diverged), len({*map(id, group.completed), *map(id, group.diverged)}))
-    yield {"measure": "diverged", "n": rate.n, "mean": rate.mean, "low": rate.low, "high": rate.high}
+    yield {"measure": "diverged", "n": rate.n, "missing": 0, "mean": rate.mean, "low": rate.low, "high": rate.high}
 
 
 def _difference_columns(to: Difference) -> dict[str, Any]:
@@ -183,11 +192,18 @@ def _difference_columns(to: Difference) -> dict[str, Any]:
     return ends | {"pairs": to.n, "paired": to.paired, "covers": covers, "p": to.p}
 
 
-def _verdict(row: Mapping[str, Any], measures: Mapping[str, Measure], group: Group, baseline: Group | None) -> str:
+def _verdict(
+    row: Mapping[str, Any],
+    measures: Mapping[str, Measure],
+    group: Group,
+    baseline: Group | None,
+    lost: Collection[tuple[str, str]],
+) -> str:
     """``better``, ``worse`` or ``no difference shown``; nothing where there was nothing to compare with.
 
-    Where runs of the one that seems better diverged, those that are left are a selection, which proves nothing. Where
-    they were the other's, it is better all the same: the selection is to the other's advantage.
+    Where runs of the one that seems better diverged, or have no such value (`lost`, by label and measure), those that
+    are left are a selection, which proves nothing. Where they were the other's, it is better all the same: the
+    selection is to the other's advantage.
     """
     if baseline is None or baseline is group or row["measure"] not in measures:
         return ""
@@ -196,7 +212,8 @@ def _verdict(row: Mapping[str, Any], measures: Mapping[str, Measure], group: Gro
     if row["p Holm"] >= SIGNIFICANT:
         return "no difference shown"
     better = measures[row["measure"]].gain(row["difference"]) > 0
-    if (group if better else baseline).diverged:
+    winner = group if better else baseline
+    if winner.diverged or (winner.label, row["measure"]) in lost:
         return "not tested"
     return "better" if better else "worse"
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets, measures_of, number
-from lrdecay.analysis.settings import differing, seed, settings_of, value_of
+from lrdecay.analysis.settings import differing, identity, seed, settings_of, value_of
 from lrdecay.errors import is_integer
 from lrdecay.metrics import Metrics, merged
-from lrdecay.records.identity import SINCE_ADDED, flatten
+from lrdecay.records.identity import SINCE_ADDED, comparable, flatten
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 
@@ -149,7 +149,7 @@ def group_records(records: Iterable[Record], cut_short: bool = False) -> dict[st
     fallback = known.pop() if len(known) == 1 else "unknown data"
     members: dict[str, dict[str, list[Record]]] = {}
     for record in records:
-        key = repr(sorted(settings_of(record).items()))
+        key = identity(settings_of(record))
         members.setdefault(record.plan.data or fallback, {}).setdefault(key, []).append(record)
     found = {}
     for data, same in members.items():
@@ -181,7 +181,7 @@ def buckets(groups: Sequence[Group], keys: Sequence[str]) -> list[list[Group]]:
     found: dict[str, list[Group]] = {}
     for g in groups:
         rest = {key: value for key, value in settings_of(g.runs[0]).items() if key not in keys}
-        found.setdefault(repr(sorted(rest.items())), []).append(g)
+        found.setdefault(identity(rest), []).append(g)
     return list(found.values())
 
 
@@ -228,7 +228,7 @@ def rename(groups: Sequence[Group], without: Sequence[str] = ()) -> list[Group]:
     # A key of the schedule distinguishes only groups with the same schedule: that "step" has γ and "cosine" has not
     # says no more than their names.
     values: dict[Any, set[str]] = {}
-    for record, own in zip(firsts, settings, strict=True):
+    for record, own in zip(firsts, map(comparable, settings), strict=True):
         for key in keys:
             values.setdefault(_rivals(key, record, choices), set()).add(repr(own.get(key)))
     named, labels = [], Counter[str]()

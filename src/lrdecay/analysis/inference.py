@@ -154,8 +154,9 @@ def difference(
         of_data, new_data = of_seeds * sampling.overlap, True
     elif sampling is not None and found.n >= FEWEST_ROWS and _all_have_items(sampling, common):
         of_items = np.stack([sampling.values[seed] - sampling.baseline[seed] for seed in common])
-        of_seeds, of_data, freedom = _two_way(of_items)
         new_data = True
+        if np.ptp(of_items) > 0:  # they are not all alike in the precision that they are kept in
+            of_seeds, of_data, freedom = _two_way(of_items)
     error = math.sqrt(of_seeds / found.n + of_data)
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
     p = _two_sided(found.mean, error, freedom)

@@ -1,9 +1,10 @@
 """The verdict on a claim, from the records of its runs."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from lrdecay.analysis.baselines import baseline_targets
 from lrdecay.analysis.claim import Claim
@@ -14,7 +15,7 @@ from lrdecay.analysis.looks import look, share, to_look
 from lrdecay.analysis.ordering import ordering
 from lrdecay.analysis.question import Finding, Judged, Question, Rule, Word, most_of
 from lrdecay.analysis.settings import seed, setting
-from lrdecay.analysis.tuning import choose, tune, with_other_seeds
+from lrdecay.analysis.tuning import choose, tune_by_all, with_other_seeds
 from lrdecay.analysis.working import Works, counts, uneven, working
 from lrdecay.errors import ConfigError
 from lrdecay.records.record import Record
@@ -67,20 +68,31 @@ Units = list[list[int]]
 """Findings, by index, that belong together: where any of them is as expected, that part of the claim holds."""
 
 
-def judge(claim: Claim, records: Sequence[Record]) -> Verdict:
+def judge(claim: Claim, records: Sequence[Record], planned: Mapping[Path, Collection[int]] = {}) -> Verdict:
     """What the runs say of the claim.
+
+    Args:
+        claim: what is to be judged.
+        records: of its runs.
+        planned: the seeds of its sweeps, by their folders, for a claim without looks: it is judged once, by all of them
+            and no others.
 
     Raises:
         ConfigError: they are of several data sets, a group or key of the claim is not among them, or there are fewer
-            seeds than its first look takes.
+            seeds than its first look takes, or than its sweeps have.
     """
-    groups = choosing = _of_one_data_set(records)
     notes: list[str] = []
+    if not claim.looks:
+        records, notes = _as_planned(records, planned)
+    groups = choosing = _of_one_data_set(records)
     if claim.tuned_over:
-        choosing, groups, notes = _tuned(claim, groups)
+        choosing, groups, found = _tuned(claim, groups)
+        notes += found
     if claim.looks:
         groups, found = _at_look(claim, groups)
         notes += found
+    else:
+        _require_all(claim, groups, planned)
     counted = {seed(run) for g in groups for run in g.runs}
     notes += [f"{g.label}: {g.counts()} completed" for g in groups if len(g.completed) < len(g.runs)]
     units: Units = []
@@ -180,6 +192,23 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
     return [replace(g, runs=[run for run in g.runs if seed(run) in counted]) for g in groups], notes
 
 
+def _as_planned(records: Sequence[Record], planned: Mapping[Path, Collection[int]]) -> tuple[list[Record], list[str]]:
+    """The runs of the seeds that their sweeps were to have, and a note on others."""
+    kept = [run for run in records if seed(run) in planned.get(run.directory.parent, [seed(run)])]
+    beyond = {seed(run) for run in records} - {seed(run) for run in kept}
+    notes = [f"the runs of {plural(len(beyond), 'seed')} that its sweeps do not have do not count"] if beyond else []
+    return kept, notes
+
+
+def _require_all(claim: Claim, groups: Sequence[Group], planned: Mapping[Path, Collection[int]]) -> None:
+    """Refuses to judge before all seeds are there: who stops where it looks good is misled more often."""
+    for g in groups if claim.range_over else _about(claim, groups):
+        settled = {seed(run) for run in (*g.completed, *g.diverged)}
+        wanted = {of for run in g.runs for of in planned.get(run.directory.parent, ())}
+        if missing := sorted(wanted - settled):
+            raise ConfigError(f"{g.name}: seed {missing[0]} is not settled, and it is judged by all seeds of its sweep")
+
+
 def _described(findings: Sequence[Finding]) -> str:
     return f"{findings[0].group} in {' or '.join(finding.measure for finding in findings)}"
 
@@ -188,7 +217,7 @@ def _tuned(claim: Claim, groups: list[Group]) -> tuple[list[Group], list[Group],
     """The groups at their best values with the runs that chose these, the same with those that judge, and notes."""
     keys, by = claim.tuned_keys, claim.tuned_by
     if not by:
-        chosen, notes = tune(groups, keys)
+        chosen, notes = tune_by_all(groups, keys)
         return chosen, chosen, notes
     chosen, notes = choose(groups, keys, by)
     judged = with_other_seeds(_about(claim, chosen), groups, by)

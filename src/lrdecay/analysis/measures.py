@@ -164,7 +164,7 @@ def _of_the_best_epoch(metric: Metric) -> Measure:
 
 
 def _halfway(metric: Metric) -> Measure:
-    meaning = "at the last validation in the first half of the run: the order of schedules then need not be the final one"
+    meaning = "at the last validation in the first half of the run: the order of schedules may change until its end"
     return Measure(f"{metric.title} midway", metric.better, metric.unit, meaning, _midway(metric))
 
 

@@ -32,8 +32,12 @@ def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Questio
     Raises:
         ConfigError: there are too few groups, or a run has no rates of which there is a bound.
     """
-    notes += [f"{g.label}: left out of the order, since every run diverged" for g in groups if not g.completed]
-    groups = [g for g in groups if g.completed]
+    lost = [g for g in groups if not g.completed]
+    for g in lost:
+        if len(g.diverged) < len(g.runs):
+            raise ConfigError(f"bound_orders={measure}: {g.label} must have completed runs")
+    notes += [f"{g.label}: left out of the order, since every run diverged" for g in lost]
+    groups = [g for g in groups if g not in lost]
     if len(groups) < FEWEST:
         raise ConfigError(f"bound_orders={measure}: must have {FEWEST} groups to order, not {len(groups)}")
     bounds = [_bound(g) for g in groups]

@@ -131,6 +131,9 @@ class Question:
         if len(fallen) == 2:
             return "inconclusive", f"all runs of {fallen[0].name} and of {fallen[1].name} diverged", None
         (worse,) = fallen
+        if worse.completed:  # under on_divergence=continue
+            went_on = f"{len(worse.completed)} of {len(worse.runs)} runs of {worse.name} diverged and continued"
+            return "inconclusive", went_on, None
         expected = self.expect == "worse" if worse is self.group else self.expect in ("better", "not worse")
         completed = self.others if worse is self.group else self.values
         pairs = len(completed.keys() & {seed(run) for run in worse.diverged})

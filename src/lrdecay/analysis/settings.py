@@ -22,7 +22,7 @@ def settings_of(record: Record) -> dict[str, Any]:
     derived = of_the_seed(record)
     settings = {
         key: value
-        for key, value in comparable(determining(record.plan.config, record.plan.data)).items()
+        for key, value in determining(record.plan.config, record.plan.data).items()
         if key != "seed" and key not in derived
     }
     extended = [row.get("step") for row in record.progress.resumed if "mode" in row]
@@ -42,7 +42,13 @@ def value_of(settings: Mapping[str, Any], key: str) -> Any:
     return settings.get(key, SINCE_ADDED.get(key))
 
 
+def identity(settings: Mapping[str, Any]) -> str:
+    """The same for settings that mean the same."""
+    return repr(sorted(comparable(settings).items()))
+
+
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys that are not the same in all of these settings."""
-    keys = sorted({key for own in settings for key in own})
-    return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
+    alike = [comparable(own) for own in settings]
+    keys = sorted({key for own in alike for key in own})
+    return [key for key in keys if len({repr(own.get(key)) for own in alike}) > 1]

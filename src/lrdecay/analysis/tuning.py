@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lrdecay.analysis.groups import Group, buckets, rename, varied_keys
-from lrdecay.analysis.settings import seed, settings_of, value_of
+from lrdecay.analysis.settings import identity, seed, settings_of, value_of
 from lrdecay.errors import ConfigError
 from lrdecay.text import brief, listed
 
@@ -33,7 +33,7 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
             raise ConfigError(f"tuned over {key}: must be a key that varies among these runs: {among}")
     metric = monitored(groups)
     alike = buckets(groups, keys)
-    # Chosen by validation, never by test: what is then said of the test set was not selected for.
+    # Chosen by validation, never by test.
     bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
     chosen = [replace(best, tuned={key: value_of(settings[best.label], key) for key in keys}) for best in bests]
     # What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten.
@@ -47,18 +47,33 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     for key in keys:
         tried = [[value_of(settings[g.label], key) for g in same] for same in alike]
         notes += _at_ends(key, list(zip(named, tried, strict=True)))
+    for best, same in zip(named, alike, strict=True):
+        if len(counts := sorted({len(g.runs) for g in same})) > 1:
+            few = f"{counts[0]} to {counts[-1]} runs each, and one with few is easily the best by luck"
+            notes.append(f"{best.label}: chosen among values with {few}")
     return named, notes
+
+
+def tune_by_all(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
+    """The same where all seeds choose, and are to judge too: what validates best looks better than it is then."""
+    named, notes = tune(groups, keys)
+    told = "the seeds that chose also judge: the more values a group was tried at, the better it looks"
+    return named, [notes[0], f"{told}, in validation above all", *notes[1:]]
 
 
 def choose(groups: Sequence[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[str]]:
     """What `tune` chooses by these seeds alone: groups of their runs.
 
     Raises:
-        ConfigError: a key does not vary, or nothing was run with those seeds.
+        ConfigError: a key does not vary, or a group has not been run with all of those seeds, or none has.
     """
     choosing = [replace(g, runs=[run for run in g.runs if seed(run) in by]) for g in groups]
     if not (choosing := [g for g in choosing if g.runs]):
         raise ConfigError(f"tuned over {listed(list(keys))}: must have runs of the seeds {listed(list(map(str, by)))}")
+    for g in choosing:
+        settled = {seed(run) for run in g.runs if run.outcome.status in ("completed", "diverged")}
+        if missing := [of for of in by if of not in settled]:
+            raise ConfigError(f"{g.label}: seed {missing[0]} is not settled, and is one of those that choose")
     return tune(choosing, keys)
 
 
@@ -70,12 +85,8 @@ def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Seque
         groups: with the runs of all seeds.
         by: the seeds that chose.
     """
-    others = {_identity(g): [run for run in g.runs if seed(run) not in by] for g in groups}
-    return [replace(g, runs=others[_identity(g)]) for g in chosen]
-
-
-def _identity(group: Group) -> str:
-    return repr(sorted(settings_of(group.runs[0]).items()))
+    others = {identity(settings_of(g.runs[0])): [run for run in g.runs if seed(run) not in by] for g in groups}
+    return [replace(g, runs=others[identity(settings_of(g.runs[0]))]) for g in chosen]
 
 
 def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:

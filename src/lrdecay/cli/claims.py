@@ -78,7 +78,7 @@ def main(conf: Path) -> None:
         for claim in claims:
             check_plan(claim, known)
         run(claims, known, launching, arguments.seeds)
-    fresh, wrong = verdicts_on(claims)
+    fresh, wrong = verdicts_on(claims, known)
     if fresh:
         verdicts, changed = merged(fresh, read_verdicts(kept), known)
         for name in changed:
@@ -88,7 +88,7 @@ def main(conf: Path) -> None:
         sys.exit("\n".join(f"error: {what}" for what in wrong))
 
 
-def verdicts_on(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
+def verdicts_on(claims: list[Claim], known: Claims) -> tuple[list[Verdict], list[str]]:
     """The verdicts, which it prints, and what is wrong with runs and claims, a line each."""
     verdicts, wrong = [], []
     for claim in claims:
@@ -98,7 +98,7 @@ def verdicts_on(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
             wrong.append(f"claim {claim.name}: no runs in {', '.join(relative(path) for path in claim.folders)}")
             continue
         try:
-            verdicts.append(judge(claim, records))
+            verdicts.append(judge(claim, records, planned_seeds(claim, known)))
         except ConfigError as error:
             wrong.append(f"claim {claim.name}: {error}")
         else:
@@ -106,11 +106,20 @@ def verdicts_on(claims: list[Claim]) -> tuple[list[Verdict], list[str]]:
     return verdicts, list(dict.fromkeys(wrong))
 
 
+def planned_seeds(claim: Claim, known: Claims) -> dict[Path, set[int]]:
+    """The seeds of a claim's sweeps, by their folders; of one that is no claim's, nothing is known."""
+    if claim.looks:
+        return {}
+    owners = {claim.own: claim} if set(claim.folders) <= {claim.own} else _owners(known) | {claim.own: claim}
+    found = {folder: owners[folder] for folder in claim.folders if folder in owners}
+    return {folder: known.seeds(owner.name, owner.overrides) for folder, owner in found.items()}
+
+
 def check(claims: list[Claim], overrides: list[str]) -> None:
     """Refuses overrides whose runs would get between those of others."""
     if not overrides:
         return
-    if not any(word.startswith("name=") for word in overrides):
+    if "name" not in map(key_of, overrides):
         raise ConfigError(f"{overrides[0]}: must come with name=, so that these runs have a folder of their own")
     if len(claims) != 1 or claims[0].folders != [claims[0].own]:
         raise ConfigError(f"{overrides[0]}: needs a single claim that reads a single sweep")

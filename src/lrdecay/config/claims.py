@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from lrdecay.analysis.claim import COUNTED, WORKING_VALUES, Claim, Expectation, Statement
 from lrdecay.analysis.measures import measures_of
 from lrdecay.config.compose import compose_all, compose_jobs
+from lrdecay.config.overrides import expand, key_of, searching
 from lrdecay.config.overrides import names as names_of_choices
-from lrdecay.config.overrides import searching
 from lrdecay.data.catalogue import data_set
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import metrics_of
@@ -102,6 +102,14 @@ class Claims:
             plan = Plan(config=plain, choices=choices, data=data_set(plain["data"]).name)
             records.append(Record(Path(name), plan))
         return records
+
+    def seeds(self, name: str, overrides: Sequence[str] = ()) -> set[int]:
+        """The seeds of a claim's sweep."""
+        ((_, _, config),) = compose_jobs(self.conf, self._words(name, overrides))
+        given = (config.hydra.sweeper.params or {}).get("seed")
+        if given is None or "seed" in map(key_of, overrides):
+            return {int(config.seed)}
+        return {int(word.partition("=")[2]) for (word,) in expand([f"seed={given}"])[0]}
 
     def _words(self, name: str, overrides: Sequence[str]) -> list[str]:
         places = [searching(self.own)] if self.own else []

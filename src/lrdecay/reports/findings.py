@@ -39,8 +39,9 @@ def sentence(finding: Finding) -> str:
         covers = ", for new data too" if found.new_data else ""
         numbers.append(f"gain {measure.interval(found.mean, found.low, found.high)}, n = {found.n}{covers}")
     numbers += [finding.why] if finding.why else []
-    if finding.margin and not by and finding.word != "supported":
-        numbers.append(f"a difference of {size} would matter")
+    if finding.margin and not by:
+        small = finding.word == "supported" and max(abs(found.low), abs(found.high)) < finding.margin
+        numbers.append(f"less than the {size} that would matter" if small else f"a difference of {size} would matter")
     if finding.seeds is not None:
         numbers.append(f"deciding it would take {seeds_wanted(finding.seeds)}")
     expected = f"{finding.group} {MEANING[finding.expect]} {finding.baseline}{by} in {finding.measure}"
@@ -102,7 +103,7 @@ def _section(verdict: Verdict) -> list[str]:
     if verdict.notes:
         lines += ["", *(f"- note: {note}" for note in verdict.notes)]
     other = "; mixed where another part is supported" if len(verdict.holds) > 1 else ""
-    lines += ["", f"Criteria: supported if {claim.supported}; refuted if {claim.refuted}{other}."]
+    lines += ["", f"Criteria: supported if {claim.supported}; otherwise refuted if {claim.refuted}{other}."]
     seeds = ["--seeds", verdict.seeds_judged] if claim.looks else []
     place = ["--config-dir", str(claim.config_dir)] if claim.config_dir else []
     words = [*place, claim.name, *claim.overrides, *seeds]

@@ -139,7 +139,8 @@ def _clause(comparison: Comparison, name: str) -> str:
         words.setdefault(comparison.row(g, name)["verdict"], []).append(g.name)
     parts = [f"{_and(words[word])} {_are(words[word])} {word}" for word in ("better", "worse") if word in words]
     tested = any(math.isfinite(comparison.row(g, name)["p"]) for g in comparison.tested)
-    why = "since runs diverged" if tested else "which takes two seeds"
+    lost = "runs diverged" if any(g.diverged for g in comparison.groups) else "runs have no value"
+    why = f"since {lost}" if tested else "which takes two seeds"
     otherwise = "no difference shown" if "no difference shown" in words else f"nothing tested, {why},"
     return f"{' and '.join(parts) or otherwise} in {comparison.measures[name].aspect}"
 

@@ -458,6 +458,13 @@ def test_groups_that_are_not_there_are_refused():
         judge(claim(Part(["linear"], ["test/acc"], "better")), runs({"constant": 0, "cosine": 0}))
 
 
+def test_a_name_of_several_groups_is_refused_with_those_that_it_fits():
+    records = at_rates("cosine", {0.1: 0.9, 0.3: 0.9}) + at_rates("constant", {0.1: 0.9})
+    message = r"^cosine must be one of its groups, and fits cosine lr=0.1, cosine lr=0.3$"
+    with pytest.raises(ConfigError, match=message):
+        judge(claim(Part(["cosine"], ["test/acc"], "better")), records)
+
+
 def test_two_data_sets_are_refused():
     part = Part(["cosine"], ["test/acc"], "better")
     with pytest.raises(ConfigError, match="must be of one data set, not digits, mnist"):

@@ -94,6 +94,14 @@ def test_what_diverged_comes_last_under_the_bound_of_the_whole_schedule(name, co
     assert note.startswith("by the bound, the lowest first: linear 0.06")
 
 
+def test_equal_bounds_have_no_order():
+    made = runs(in_order())
+    for run in made:
+        run.progress.rates = made[0].progress.rates
+    with pytest.raises(ConfigError, match=r"^bound_orders=test/loss: must have groups with different bounds, not"):
+        judge(claim(), made)
+
+
 def test_a_group_that_failed_is_not_left_out():
     made = runs(in_order())
     for run in made:

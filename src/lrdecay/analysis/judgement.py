@@ -250,7 +250,9 @@ def _parts(claim: Claim, groups: list[Group], notes: list[str]) -> tuple[list[Qu
 
 def _one(groups: Sequence[Group], name: str) -> Group:
     found = matching(groups, name)
-    if len(found) != 1:
+    if len(found) > 1:
+        raise ConfigError(f"{name} must be one of its groups, and fits {listed([g.label for g in found])}")
+    if not found:
         raise ConfigError(f"{name} must be one of its groups, which are {listed([g.label for g in groups])}")
     return found[0]
 

@@ -41,6 +41,8 @@ def ordering(groups: Sequence[Group], measure: str, notes: list[str]) -> Questio
     if len(groups) < FEWEST:
         raise ConfigError(f"bound_orders={measure}: must have {FEWEST} groups to order, not {len(groups)}")
     bounds = [_bound(g) for g in groups]
+    if len(set(bounds)) == 1:
+        raise ConfigError(f"bound_orders={measure}: must have groups with different bounds, not all {bounds[0]:.3g}")
     by_seed = [_values(g, measure) for g in groups]
     seeds = sorted(set.intersection(*map(set, by_seed)))
     found = {of: _correlation(bounds, [values[of] for values in by_seed]) for of in seeds}

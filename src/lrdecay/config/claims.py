@@ -106,7 +106,7 @@ class Claims:
     def seeds(self, name: str, overrides: Sequence[str] = ()) -> set[int]:
         """The seeds of a claim's sweep."""
         ((_, _, config),) = compose_jobs(self.conf, self._words(name, overrides))
-        given = (config.hydra.sweeper.params or {}).get("seed")
+        given = (config.hydra.sweeper.get("params") or {}).get("seed")
         if given is None or "seed" in map(key_of, overrides):
             return {int(config.seed)}
         return {int(word.partition("=")[2]) for (word,) in expand([f"seed={given}"])[0]}

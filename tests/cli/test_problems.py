@@ -136,7 +136,10 @@ class TestParameterGroups:
                 "error: optimizer.groups[0].match=nothing: must be found in a parameter's name",
             ),
             ("[{match: '(', lr: 1}]", "error: optimizer.groups[0].match=(: must be a regular expression"),
-            ("[{match: bias, weight_decay: -1}]", "error: optimizer: Invalid weight_decay value: -1"),
+            (
+                "[{match: bias, weight_decay: -1}]",
+                "error: optimizer.groups[0]={weight_decay: -1}: must be settings that the optimizer takes (Invalid weight_",
+            ),
             ("some", "error: optimizer.groups=some: must be a list of {match: …, lr: …, weight_decay: …}, or null"),
             (
                 "[bias]",

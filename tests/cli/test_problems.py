@@ -138,7 +138,7 @@ class TestParameterGroups:
             ("[{match: '(', lr: 1}]", "error: optimizer.groups[0].match=(: must be a regular expression"),
             (
                 "[{match: bias, weight_decay: -1}]",
-                "error: optimizer.groups[0]={weight_decay: -1}: must be settings that the optimizer takes (Invalid weight_",
+                "error: optimizer.groups[0]={weight_decay: -1}: must be settings that the optimizer takes (Invalid",
             ),
             ("some", "error: optimizer.groups=some: must be a list of {match: …, lr: …, weight_decay: …}, or null"),
             (

@@ -261,6 +261,13 @@ class TestNewData:
         assert (found.low, found.high, found.p) == pytest.approx((alone.low, alone.high, alone.p))
         assert found.of_seeds == alone.of_seeds > 0  # from which the number of seeds is told that would decide it
 
+    def test_items_that_only_differ_by_chance_leave_the_seeds_alone(self):
+        """Neither seeds nor items have a part of their own in what differs."""
+        sides = {1: 0.1, 2: 0.2, 3: 0.3}, {1: 0.1 + 1e-8, 2: 0.2 + 3e-8, 3: 0.3 + 2e-8}
+        rest = dict(zip((1, 2, 3), np.array([[1.0, -1, 0], [-1, 0, 1], [0, 1, -1]]), strict=True))
+        found = difference(*sides, sampling=OfItems(rest, dict.fromkeys((1, 2, 3), np.zeros(3))))
+        assert found.of_seeds == difference(*sides).of_seeds > 0
+
     def test_needs_the_items_of_every_pair_and_three_of_them(self):
         sides = {1: 0.9, 2: 0.8, 3: 0.85}, {1: 0.7, 2: 0.75, 3: 0.8}
         items = {seed: np.array([1.0, 0.0, 1.0]) for seed in (1, 2, 3)}

@@ -109,7 +109,8 @@ def compare_groups(
         kept = group.label in of_others
         return baseline_items(group.label, measure) if kept else items_by_seed(group, measure)
 
-    measures = measures_of(metrics_of_groups(groups))
+    metrics = metrics_of_groups(groups)
+    measures = measures_of(metrics)
     rows = [
         {"data": data, "group": g.name, "label": g.label, **row}
         for g in groups
@@ -124,11 +125,10 @@ def compare_groups(
     ]
     table = table.set_index(["label", "measure"], drop=False)
     said = [*notes, *found, *notes_on(groups, baselines)]
-    plain = metrics_of_groups(groups).leading
     said += [
         f"{row['label']}: {row['missing']} of {row['missing'] + row['n']} seeds have no {row['measure']}"
         for row in rows
-        if row["measure"] in plain and (row["label"], row["measure"]) in lost
+        if row["measure"] in metrics.leading and (row["label"], row["measure"]) in lost
     ]
     comparison = Comparison(data, list(groups), baselines, targets, table, said)
     said += _open(comparison, items_of)

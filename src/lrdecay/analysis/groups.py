@@ -13,10 +13,10 @@ import numpy as np
 
 from lrdecay.analysis.inference import estimate
 from lrdecay.analysis.measures import Targets, measures_of, number
-from lrdecay.analysis.settings import differing, identity, seed, settings_of, value_of
+from lrdecay.analysis.settings import differing, seed, settings_of, value_of
 from lrdecay.errors import is_integer
 from lrdecay.metrics import Metrics, merged
-from lrdecay.records.identity import SINCE_ADDED, comparable, flatten
+from lrdecay.records.identity import SINCE_ADDED, comparable, flatten, identity
 from lrdecay.records.record import Record, RecordError, find, read
 from lrdecay.text import brief, shortened
 

@@ -155,8 +155,9 @@ def difference(
     elif sampling is not None and found.n >= FEWEST_ROWS and _all_have_items(sampling, common):
         of_items = np.stack([sampling.values[seed] - sampling.baseline[seed] for seed in common])
         new_data = True
-        if np.ptp(of_items) > 0:  # they are not all alike in the precision that they are kept in
-            of_seeds, of_data, freedom = _two_way(of_items)
+        parts = _two_way(of_items)
+        if any(parts[:2]):  # or items say nothing, being alike in the precision that they are kept in
+            of_seeds, of_data, freedom = parts
     error = math.sqrt(of_seeds / found.n + of_data)
     half = float(stdtrit(freedom, (1 + level) / 2)) * error
     p = _two_sided(found.mean, error, freedom)
@@ -167,8 +168,6 @@ def difference(
 
 
 def _two_sided(mean: float, error: float, freedom: float) -> float:
-    if error == 0:
-        return float(mean == 0)
     return 2 * float(stdtr(freedom, -abs(mean) / error))
 
 

@@ -181,8 +181,7 @@ def _at_look(claim: Claim, groups: Sequence[Group]) -> tuple[list[Group], list[s
 
     A seed has been reached when its runs have come to an end in every group that is judged.
     """
-    judged = groups if claim.range_over else _about(claim, groups)  # which has names for groups without its key
-    settled = [{seed(run) for run in (*g.completed, *g.diverged)} for g in judged]
+    settled = [seeds for _, seeds in _settled(claim, groups)]
     counted = look(set.intersection(*settled), claim.looks, claim.first_seed)
     later = [count for count in claim.looks if count > len(counted)]
     after = f"the next look is at {later[0]}" if later else "this was the last look"
@@ -202,11 +201,16 @@ def _as_planned(records: Sequence[Record], planned: Mapping[Path, Collection[int
 
 def _require_all(claim: Claim, groups: Sequence[Group], planned: Mapping[Path, Collection[int]]) -> None:
     """Refuses to judge before all seeds are there: who stops where it looks good is misled more often."""
-    for g in groups if claim.range_over else _about(claim, groups):
-        settled = {seed(run) for run in (*g.completed, *g.diverged)}
+    for g, settled in _settled(claim, groups):
         wanted = {of for run in g.runs for of in planned.get(run.directory.parent, ())}
         if missing := sorted(wanted - settled):
             raise ConfigError(f"{g.name}: seed {missing[0]} is not settled, and it is judged by all seeds of its sweep")
+
+
+def _settled(claim: Claim, groups: Sequence[Group]) -> list[tuple[Group, set[int]]]:
+    """The groups that are judged, and the seeds whose runs have come to an end."""
+    judged = groups if claim.range_over else _about(claim, groups)  # which has names for groups without its key
+    return [(g, {seed(run) for run in (*g.completed, *g.diverged)}) for g in judged]
 
 
 def _described(findings: Sequence[Finding]) -> str:

@@ -42,11 +42,6 @@ def value_of(settings: Mapping[str, Any], key: str) -> Any:
     return settings.get(key, SINCE_ADDED.get(key))
 
 
-def identity(settings: Mapping[str, Any]) -> str:
-    """The same for settings that mean the same."""
-    return repr(sorted(comparable(settings).items()))
-
-
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys that are not the same in all of these settings."""
     alike = [comparable(own) for own in settings]

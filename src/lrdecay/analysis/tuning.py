@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lrdecay.analysis.groups import Group, buckets, rename, varied_keys
-from lrdecay.analysis.settings import identity, seed, settings_of, value_of
+from lrdecay.analysis.settings import seed, settings_of, value_of
 from lrdecay.errors import ConfigError
+from lrdecay.records.identity import identity
 from lrdecay.text import brief, listed
 
 

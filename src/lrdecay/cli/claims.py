@@ -110,9 +110,7 @@ def planned_seeds(claim: Claim, known: Claims) -> dict[Path, set[int]]:
     """The seeds of a claim's sweeps, by their folders; of one that is no claim's, nothing is known."""
     if claim.looks:
         return {}
-    owners = {claim.own: claim} if set(claim.folders) <= {claim.own} else _owners(known) | {claim.own: claim}
-    found = {folder: owners[folder] for folder in claim.folders if folder in owners}
-    return {folder: known.seeds(owner.name, owner.overrides) for folder, owner in found.items()}
+    return {folder: known.seeds(owner.name, owner.overrides) for folder, owner in _found_owners([claim], known).items()}
 
 
 def check(claims: list[Claim], overrides: list[str]) -> None:
@@ -169,14 +167,24 @@ def check_plan(claim: Claim, known: Claims) -> None:
 
 
 def _owners_of(claims: Sequence[Claim], known: Claims) -> dict[Path, Claim]:
-    """For each sweep that these claims read, a claim whose own it is."""
-    folders = {folder for claim in claims for folder in claim.folders}
-    own = {claim.own: claim for claim in claims}
-    owners = _owners(known) | own if folders - own.keys() else own
-    for folder in folders:
+    """For each sweep that these claims read, a claim whose own it is.
+
+    Raises:
+        ConfigError: it is no claim's.
+    """
+    owners = _found_owners(claims, known)
+    for folder in (folder for claim in claims for folder in claim.folders):
         if folder not in owners:
             raise ConfigError(f"{folder.name}: must be the sweep of a claim, and no claim has it")
     return owners
+
+
+def _found_owners(claims: Sequence[Claim], known: Claims) -> dict[Path, Claim]:
+    """The same of those that are a claim's."""
+    folders = {folder for claim in claims for folder in claim.folders}
+    own = {claim.own: claim for claim in claims}
+    owners = _owners(known) | own if folders - own.keys() else own
+    return {folder: owners[folder] for folder in folders if folder in owners}
 
 
 @functools.cache

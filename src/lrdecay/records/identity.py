@@ -152,6 +152,11 @@ def comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def identity(settings: Mapping[str, Any]) -> str:
+    """The same for settings that mean the same."""
+    return json.dumps(comparable(settings), sort_keys=True, default=str)
+
+
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``key=now, which was earlier`` for each key that differs between two flat configurations."""
     one, two = comparable(earlier), comparable(now)

@@ -9,7 +9,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrdecay.config.horizon import length_of, trained_steps
-from lrdecay.config.overrides import names
 from lrdecay.config.resolvers import register_resolvers
 from lrdecay.config.rules import RESUME_MODES
 from lrdecay.errors import ConfigError, is_integer
@@ -49,17 +48,20 @@ def _links_out_of(folder: Path) -> list[Path]:
     return [link for link in links if not Path(os.path.realpath(link)).is_relative_to(whole)]
 
 
-def trained_configuration(config: DictConfig, job: Any) -> tuple[DictConfig, dict[str, str]]:
+def trained_configuration(
+    config: DictConfig, choices: Mapping[str, str], job: Any
+) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command trains, that of the run that it resumes, if any, and its choices.
 
     Args:
         config: as composed from the command line.
+        choices: of configuration groups in it.
         job: its ``hydra``.
 
     Raises:
         ConfigError: the run cannot be resumed in this way.
     """
-    choices = {group: name for group, name in names(config, job.runtime.choices).items() if "/" not in group}
+    choices = {group: name for group, name in choices.items() if "/" not in group}
     if config.resume is None:
         return config, choices
     record = _resumed(config)

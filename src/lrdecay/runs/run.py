@@ -17,6 +17,7 @@ from lrdecay.adapters.rules import ratios
 from lrdecay.commands import training_argv
 from lrdecay.config.build import build
 from lrdecay.config.horizon import length_of
+from lrdecay.config.overrides import names
 from lrdecay.data.catalogue import resampled
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import ConfigError, DivergedError
@@ -68,7 +69,7 @@ def run(config: DictConfig) -> float:
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)
     directory, stop = Path(job.runtime.output_dir), Stop()
     extends = config.resume_mode == "extend"
-    config, choices = trained_configuration(config, job)
+    config, choices = trained_configuration(config, names(config, job.runtime.choices), job)
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
     with locked(directory), stop.on_signals():
         new = Record(directory, plan(unresolved, choices, overrides, training_argv(sys.argv[1:]), time.time()))

@@ -1,11 +1,10 @@
 """The runs that were in a sweep's folder before a launch: which job repeats which of them, and in which folder."""
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lrdecay.records.identity import comparable, determining, differences
+from lrdecay.records.identity import determining, differences, identity
 from lrdecay.records.record import Record
 from lrdecay.sweeps.plan import Job, data_meant
 
@@ -27,13 +26,13 @@ class Earlier:
             # A run that was extended is nobody's repetition.
             if folder not in self._settings and not any("mode" in row for row in record.progress.resumed):
                 self._settings[folder] = _settings(record)
-                self._repeated.setdefault(_comparable(self._settings[folder]), []).append(folder)
+                self._repeated.setdefault(identity(self._settings[folder]), []).append(folder)
 
     def assign(self, jobs: Iterable[Job]) -> None:
         """Gives each job its folder: that of a run that it repeats, or else its name, numbered if another has that."""
         taken: set[str] = set()
         for job in jobs:
-            repeated = [f for f in self._repeated.get(_comparable(job.settings), ()) if f not in taken]
+            repeated = [f for f in self._repeated.get(identity(job.settings), ()) if f not in taken]
             names = (job.name if number == 1 else f"{job.name}-{number}" for number in itertools.count(1))
             new = (name for name in names if name not in self.records and name not in taken)
             job.folder = (job.name if job.name in repeated else repeated[0]) if repeated else next(new)
@@ -65,7 +64,3 @@ class Earlier:
 def _settings(record: Record) -> dict[str, Any]:
     plan = record.plan
     return determining(plan.config, plan.data) | {"data": data_meant(plan.composed, plan.data)}
-
-
-def _comparable(settings: Mapping[str, Any]) -> str:
-    return json.dumps(comparable(settings), sort_keys=True, default=str)

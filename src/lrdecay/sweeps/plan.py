@@ -78,8 +78,9 @@ def plan(
             plain: Any = OmegaConf.to_container(own, resolve=False)
             if uses_hydra := own.get("resume") is not None or _uses_hydra(plain):
                 HydraConfig.instance().set_config(own)  # which copies it
-            trained, chosen = trained_configuration(own, own.hydra)
-            choices = names(own, own.hydra.runtime.choices) | chosen
+            choices = names(own, own.hydra.runtime.choices)
+            trained, chosen = trained_configuration(own, choices, own.hydra)
+            choices |= chosen
             if trained is not own:
                 plain = OmegaConf.to_container(trained, resolve=False)
             label = " ".join(varied(overrides, fixed, choices)) or choices["schedule"]

@@ -13,7 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lrdecay.config.overrides import key_of
+from lrdecay.config.overrides import key_of, names
 from lrdecay.errors import ConfigError, is_integer, require_integer
 from lrdecay.metrics import metrics_of
 from lrdecay.records.locks import locked, rank
@@ -232,7 +232,7 @@ class Search(Grid):
         alone = [[*space.fixed, f"{one.key}={choice}"] for one in kinds for choice in one.choices] or [space.fixed]
         for words in alone:
             config = variants.shared(self.of_the_sweep, words)
-            trained_configuration(config, config.hydra)
+            trained_configuration(config, names(config, groups), config.hydra)
         for one in space.dimensions:
             if not any(self.has(variants, words, one.key) for words in alone):
                 raise ConfigError(f"{one.given}: no such key in this configuration, whatever is chosen")

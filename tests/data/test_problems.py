@@ -1,11 +1,12 @@
 """Data sets beside MNIST and digits: signals, texts, and torchvision's in files of their formats."""
 
+import gzip
 import hashlib
 import pickle
 import random
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -226,16 +227,17 @@ class TestShakespeare:
 
 
 @contextmanager
-def serving(content: bytes, cut: int | None = None) -> Iterator[str]:
-    """The URL of a file, of which only its beginning comes where it is cut."""
+def serving(content: bytes | Mapping[str, bytes], cut: int | None = None) -> Iterator[str]:
+    """The URL of a file, or of the folder of several, of which only the beginning comes where it is cut."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            file = content if isinstance(content, bytes) else content[Path(self.path).name]
             self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Length", str(len(file)))
             self.end_headers()
             with suppress(OSError):  # of those who only ask whether there is an answer
-                self.wfile.write(content[:cut])
+                self.wfile.write(file[:cut])
 
         def log_message(self, *arguments):
             pass
@@ -243,7 +245,8 @@ def serving(content: bytes, cut: int | None = None) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/input.txt"
+            address = f"http://127.0.0.1:{server.server_port}/"
+            yield address + "input.txt" if isinstance(content, bytes) else address
         finally:
             server.shutdown()
 
@@ -309,6 +312,30 @@ class TestTorchvision:
             assert labels.tolist() == classes.tolist()
         data.prepare(0, CPU)
         assert data.model_sizes == TORCHVISION[name].sizes
+
+    def test_a_download_is_put_in_place_whole(self, tmp_path, monkeypatch):
+        made = write_as_torchvision("KMNIST", tmp_path / "made", monkeypatch)
+        files = (tmp_path / "made/KMNIST/raw").iterdir()
+        served = {f"{file.name}.gz": gzip.compress(file.read_bytes()) for file in files}
+        sums = [(name, hashlib.md5(content).hexdigest()) for name, content in served.items()]
+        monkeypatch.setattr(torchvision.datasets.KMNIST, "resources", sums)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        root = tmp_path / "data"
+        with serving(served, cut=100) as url:
+            monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", [url])
+            with pytest.raises(ConfigError, match=r"^data=kmnist: .*: the download failed \("):
+                Torchvision("KMNIST", root).load()
+        assert list(root.iterdir()) == []
+        with serving(served) as url:
+            monkeypatch.setattr(torchvision.datasets.KMNIST, "mirrors", [url])
+            at_once = [threading.Thread(target=Torchvision("KMNIST", root).load) for _ in range(3)]
+            for thread in at_once:
+                thread.start()
+            for thread in at_once:
+                thread.join()
+        (images, _), _ = Torchvision("KMNIST", root, download=False).load()
+        np.testing.assert_array_equal(images, made[True][0])
+        assert {path.name for path in root.rglob("*") if path.is_file()} == {name[:-3] for name in served}
 
     def test_says_what_is_missing(self, tmp_path, monkeypatch):
         for key, value in NO_NETWORK.items():

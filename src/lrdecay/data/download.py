@@ -4,6 +4,7 @@ import hashlib
 import logging
 import queue
 import socket
+import tempfile
 import threading
 import time
 import urllib.request
@@ -16,6 +17,7 @@ from lrdecay.errors import ConfigError
 log = logging.getLogger(__name__)
 ANSWER, SILENCE = 5.0, 30.0
 """Seconds in which a server must answer, and after which one that has fallen silent is given up."""
+ARCHIVES = (".gz", ".zip")
 
 
 class MissingData(ConfigError):
@@ -54,6 +56,24 @@ def answers(urls: Sequence[str], timeout: float = ANSWER) -> bool:
         return any(found.get(timeout=max(deadline - time.monotonic(), 0)) for _ in urls)
     except queue.Empty:
         return False
+
+
+@contextmanager
+def downloaded_into(root: Path) -> Iterator[Path]:
+    """A folder to download into. All files that it has at the end are put in place, but for archives.
+
+    So processes that download at once, as those of a sweep do, never meet half a file, and one that breaks off leaves
+    nothing.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary:
+        folder = Path(temporary)
+        with socket_timeout():
+            yield folder
+        for file in [path for path in folder.rglob("*") if path.is_file() and path.suffix not in ARCHIVES]:
+            place = root / file.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """MNIST, from files that are checked."""
 
 import functools
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from lrdecay.data import catalogue
 from lrdecay.data.batches import Split
 from lrdecay.data.catalogue import MNIST_FILES, data_folder, mnist_on_disk
-from lrdecay.data.download import MissingData, answers, require_published, socket_timeout
+from lrdecay.data.download import MissingData, answers, downloaded_into, require_published
 from lrdecay.data.tensors import TensorData
 
 
@@ -65,9 +64,6 @@ def read_mnist(root: Path) -> tuple[Split, Split]:
 def download_mnist(root: Path) -> None:
     """Downloads MNIST with torchvision, never waiting long for a network that is not there.
 
-    The files are put in place only when all are complete, so that processes which download at once do not meet
-    half a file.
-
     Raises:
         MissingData: no mirror answers, or the download fails.
     """
@@ -75,13 +71,8 @@ def download_mnist(root: Path) -> None:
 
     if not answers([f"{mirror}train-labels-idx1-ubyte.gz" for mirror in TorchvisionMNIST.mirrors]):
         raise _missing(root, "no download server can be reached")
-    raw = root / "MNIST/raw"
     try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
-            with socket_timeout():
-                TorchvisionMNIST(folder, download=True)
-            for name in MNIST_FILES:
-                (Path(folder) / "MNIST/raw" / name).replace(raw / name)
+        with downloaded_into(root) as folder:
+            TorchvisionMNIST(str(folder), download=True)
     except (RuntimeError, OSError) as error:
         raise _missing(root, f"the download failed ({error})") from error

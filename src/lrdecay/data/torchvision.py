@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrdecay.data.batches import Split
 from lrdecay.data.catalogue import TORCHVISION, data_folder
-from lrdecay.data.download import MissingData, answers, socket_timeout
+from lrdecay.data.download import MissingData, answers, downloaded_into
 from lrdecay.data.tensors import TensorData
 from lrdecay.errors import require
 
@@ -58,9 +58,9 @@ class Torchvision(TensorData):
         if not answers(_addresses(self.set)):
             raise self._missing("no files, and no download server can be reached")
         try:
-            with socket_timeout():
+            with downloaded_into(root) as folder:
                 for training in (True, False):
-                    _opened(self.set, root, training, download=True)
+                    _opened(self.set, folder, training, download=True)
             return _read(self.set, root)
         except DAMAGED as error:
             raise self._missing(f"the download failed ({_sentence(error)})") from error

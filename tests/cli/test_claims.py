@@ -56,7 +56,8 @@ hydra:
       optimizer.lr: 0.001,0.01
       seed: 101
 claim:
-  says: {group} is better.
+  says: >
+    {group} is better.
   source: a question
   tuned_over: optimizer.lr
   tuned_by: [101]
@@ -80,6 +81,8 @@ def test_claims_of_one_sweep_run_their_own_groups_with_their_own_seeds(tmp_path)
     assert done.returncode == 0, done.stderr
     assert "judged by seeds 1 to 2" in done.stdout
     assert "judged by seeds 51 to 52" in done.stdout
+    findings = (tmp_path / "outputs/claims/findings.md").read_text()
+    assert "| cosine is better. | digits | a question |" in findings  # on one line, however the file has it
     runs = [read(path).plan for path in find([tmp_path / "outputs/sweeps/shared"])]
     expected = {"constant": {101, 1, 2, 51, 52}, "cosine": {101, 1, 2}, "linear": {101, 51, 52}}
     assert expected == {

@@ -54,6 +54,23 @@ def test_the_source_of_most_claims_comes_first():
     assert list(cells([alone, VERDICTS[0], VERDICTS[3]])) == ["Of helps.", "Of half.", "Of other."]
 
 
+def test_claims_that_say_the_same_on_a_problem_have_rows_of_their_own():
+    again = replace(VERDICTS[2], claim=msgspec.structs.replace(VERDICTS[2].claim, says="Of helps."))
+    matrix = cells([*VERDICTS[:2], again])
+    words = {says: {problem: found.word for problem, found in row.items()} for says, row in matrix.items()}
+    assert words == {
+        "Of helps.": {"mnist": "supported", "mnist1d": "inconclusive"},
+        "Of helps. (other)": {"mnist": "refuted"},
+    }
+
+
+def test_what_a_claim_says_does_not_break_its_tables():
+    claim = msgspec.structs.replace(VERDICTS[0].claim, says="|gain| is small.", source="a | b")
+    text = markdown([replace(VERDICTS[0], claim=claim), *VERDICTS[1:]], "python scripts/claims.py")
+    assert r"| \|gain\| is small. | **supported** |  |" in text
+    assert r"| \|gain\| is small. | mnist | a \| b | **supported** | 1 supported |" in text
+
+
 def test_readme_has_that_of_the_findings():
     matrix = cells(read_verdicts(ROOT / "docs/findings.yaml"))
     assert "\n".join(markdown_matrix(matrix)) in (ROOT / "README.md").read_text()

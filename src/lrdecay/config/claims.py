@@ -82,8 +82,9 @@ class Claims:
         known = list(measures_of(metrics_of(config)))
         _check(statement, where, known)
         folder = Path(config.output_dir, "sweeps")
+        one_line = {key: " ".join(getattr(statement, key).split()) for key in ("says", "source")}
         return Claim(
-            **msgspec.structs.asdict(statement),
+            **(msgspec.structs.asdict(statement) | one_line),
             name=name,
             own=folder / str(config.name),
             folders=[folder / one for one in statement.sweeps or [str(config.name)]],

@@ -9,7 +9,7 @@ from lrdecay.analysis.judgement import Verdict
 from lrdecay.analysis.power import seeds_wanted
 from lrdecay.analysis.question import Finding
 from lrdecay.commands import as_called
-from lrdecay.reports.matrix import cells, markdown_matrix, problems
+from lrdecay.reports.matrix import cells, escaped, markdown_matrix, problems
 from lrdecay.text import format_seconds, listed, plural
 
 MATRIX = "claims and problems"
@@ -117,5 +117,5 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
         words = [finding.word for finding in verdict.findings]
         parts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words, reverse=True)))
         claim, data = verdict.claim, ", ".join(verdict.effort.data)
-        rows.append(f"| {claim.says} | {data} | {claim.source} | **{verdict.word}** | {parts} |")
+        rows.append(f"| {escaped(claim.says)} | {data} | {escaped(claim.source)} | **{verdict.word}** | {parts} |")
     return rows

@@ -20,13 +20,17 @@ Cells = dict[str, dict[str, Verdict]]
 def cells(verdicts: Sequence[Verdict]) -> Cells:
     """The verdicts as a matrix, without those under overrides.
 
-    Claims of the source with the most of them come first; otherwise they keep their order.
+    Claims of the source with the most of them come first; otherwise they keep their order. Several that say the same
+    on the same problem have rows of their own.
     """
     found: Cells = {}
     sources: dict[str, str] = {}
     for verdict in [verdict for verdict in verdicts if not verdict.claim.overrides]:
-        found.setdefault(verdict.claim.says, {})[", ".join(verdict.effort.data)] = verdict
-        sources.setdefault(verdict.claim.says, verdict.claim.source)
+        says, problem = verdict.claim.says, ", ".join(verdict.effort.data)
+        if problem in found.get(says, {}):
+            says = f"{says} ({verdict.claim.name})"
+        found.setdefault(says, {})[problem] = verdict
+        sources.setdefault(says, verdict.claim.source)
     by_source = [source for source, _ in Counter(sources.values()).most_common()]  # those with as many in their order
     return {says: found[says] for source in by_source for says in found if sources[says] == source}
 
@@ -43,8 +47,13 @@ def markdown_matrix(matrix: Cells) -> list[str]:
     lines = [f"| claim | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for says, row in matrix.items():
         told = [_cell(row[problem]) if problem in row else "" for problem in columns]
-        lines.append(f"| {says} | {' | '.join(told)} |")
+        lines.append(f"| {escaped(says)} | {' | '.join(told)} |")
     return lines
+
+
+def escaped(text: str) -> str:
+    """As it can stand in a table in Markdown."""
+    return text.replace("|", r"\|")
 
 
 def _cell(verdict: Verdict) -> str:

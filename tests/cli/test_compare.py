@@ -10,6 +10,7 @@ from scipy import stats
 from support.programs import run_apart
 from support.records import a_run, edit, write_runs
 
+import lrdecay
 from lrdecay.analysis.measures import MEASURES
 
 
@@ -108,9 +109,19 @@ def test_each_at_its_own_best_rate(grid, tmp_path):
     assert list(rows(grid).index) == ["constant (lr=0.3)", "cosine (lr=0.3)"]
 
 
+def test_the_rate_chosen_by_some_seeds_and_judged_by_others(grid, tmp_path):
+    done = compare("grid", "--tuned-over", "optimizer.lr", "--tuned-by", "1..1", cwd=tmp_path)
+    assert "of which 0 did not complete, are left out; seed 1 chose, and does not judge" in done.stdout
+    assert "the seeds that chose also judge" not in done.stdout
+    assert set(rows(grid)["n"]) == {2}
+    found = lrdecay.compare(lrdecay.load(grid), tuned_over=["optimizer.lr"], tuned_by=[1])
+    assert found.table.loc[("cosine", "test/acc"), "mean"] == rows(grid).loc["cosine (lr=0.3)", "mean"]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
+        ("--tuned-by=1..2", "tuned by seeds 1, 2: must come with keys that are tuned over"),
         ("--baseline=linear", "--baseline=linear: must be one of constant lr=0.1, "),
         ("--tuned-over=seed", "tuned over seed: must be a key that varies among these runs: optimizer.lr"),
         ("--format=jpg", "--format=jpg: must be one of png, pdf, svg"),

@@ -47,7 +47,12 @@ def load(*folders: str | PathLike[str]) -> "list[Record]":
 
 
 def compare(
-    runs: "Sequence[Record]", baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
+    runs: "Sequence[Record]",
+    baseline: str | None = None,
+    tuned_over: Sequence[str] = (),
+    cut_short: bool = False,
+    *,
+    tuned_by: Sequence[int] = (),
 ) -> "Comparison":
     """Compares runs: groups, their measures, and the differences from a baseline.
 
@@ -56,17 +61,19 @@ def compare(
         baseline: the group that the others are compared with: its label, or words of it; the constant rate by default.
         tuned_over: keys of which each group takes the value that validates best, such as ``optimizer.lr``.
         cut_short: whether runs count that completed, but did not reach their planned end.
+        tuned_by: the seeds that choose these values, and do not judge; without them all seeds do both, and a group
+            that was tried at more values looks better than it is.
 
     Returns:
         The comparison: ``table``, a `pandas.DataFrame` with a row for each group and measure (the mean over seeds with
         its interval; the gain over the baseline with its interval, p-value and verdict), and ``notes``, its caveats.
 
     Raises:
-        ConfigError: there are no runs, or they are on several data sets, or there is no such baseline or key.
+        ConfigError: there are no runs, or they are on several data sets, or there is no such baseline, key or seed.
     """
     from lrdecay.analysis.comparison import compare_records
 
-    comparisons = compare_records(runs, baseline, tuned_over, cut_short)
+    comparisons = compare_records(runs, baseline, tuned_over, tuned_by, cut_short)
     if len(comparisons) != 1:
         found = ", ".join(comparison.data for comparison in comparisons) or "none"
         raise ConfigError(f"runs: must be on one data set, not {found}; select them by run.plan.data")

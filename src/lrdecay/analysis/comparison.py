@@ -16,7 +16,7 @@ from lrdecay.analysis.measures import Measure, Targets, measures_of
 from lrdecay.analysis.notes import notes_on
 from lrdecay.analysis.power import seeds_to_decide, seeds_wanted
 from lrdecay.analysis.sampling import ItemsOf, items_by_seed, sampling
-from lrdecay.analysis.tuning import tune_by_all
+from lrdecay.analysis.tuning import named_seeds, tune_apart, tune_by_all
 from lrdecay.errors import ConfigError
 from lrdecay.metrics import Metrics
 from lrdecay.records.record import Record
@@ -136,7 +136,11 @@ def compare_groups(
 
 
 def compare_records(
-    records: Iterable[Record], baseline: str | None = None, tuned_over: Sequence[str] = (), cut_short: bool = False
+    records: Iterable[Record],
+    baseline: str | None = None,
+    tuned_over: Sequence[str] = (),
+    tuned_by: Sequence[int] = (),
+    cut_short: bool = False,
 ) -> list[Comparison]:
     """A comparison for each data set.
 
@@ -144,20 +148,29 @@ def compare_records(
         records: the runs.
         baseline: see `lrdecay.analysis.baselines.find_baselines`.
         tuned_over: see `lrdecay.analysis.tuning.tune`.
+        tuned_by: the seeds that choose, and do not judge; all do both if there are none.
         cut_short: see `group_records`.
 
     Raises:
-        ConfigError: there is no such baseline or key; where there are several data sets, it is named.
+        ConfigError: there is no such baseline, key or seed; where there are several data sets, it is named.
     """
+    if tuned_by and not tuned_over:
+        raise ConfigError(f"tuned by {named_seeds(tuned_by)}: must come with keys that are tuned over")
     by_data = group_records(records, cut_short)
     comparisons = []
     for data, groups in by_data.items():
         try:
-            chosen, notes = tune_by_all(groups, tuned_over) if tuned_over else (groups, [])
+            chosen, notes = _tuned(groups, tuned_over, tuned_by)
             comparisons.append(compare_groups(data, chosen, baseline, notes))
         except ConfigError as error:
             raise ConfigError(f"{data}: {error}" if len(by_data) > 1 else str(error)) from error
     return comparisons
+
+
+def _tuned(groups: list[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    if not keys:
+        return groups, []
+    return tune_apart(groups, keys, by) if by else tune_by_all(groups, keys)
 
 
 def _rows(

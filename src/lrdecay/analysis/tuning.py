@@ -14,11 +14,18 @@ from lrdecay.records.identity import identity
 from lrdecay.text import brief, listed
 
 
-def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
+def tune(
+    groups: Sequence[Group], keys: Sequence[str], tried: Sequence[Group] | None = None
+) -> tuple[list[Group], list[str]]:
     """Of the groups that differ in these keys only, the one that validates best.
 
     Best is the mean over seeds of what the first run monitored, such as val/acc, of the final weights. A group with
     a run that did not complete comes after those without.
+
+    Args:
+        groups: with the runs that choose.
+        keys: such as ``optimizer.lr``.
+        tried: with all runs that there are, to be counted; `groups` by default.
 
     Returns:
         The chosen, and what has to be said of the others, and of a best value that is the lowest or highest tried.
@@ -37,17 +44,11 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     # Chosen by validation, never by test.
     bests = [max(same, key=lambda g: validates(g, metric)) for same in alike]
     chosen = [replace(best, tuned={key: value_of(settings[best.label], key) for key in keys}) for best in bests]
-    # What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten.
-    left = [run for g in groups for run in g.runs if all(g.label != best.label for best in chosen)]
-    lost = sum(run.outcome.status != "completed" for run in left)
-    notes = [
-        f"each group at its best {', '.join(keys)} by {metric}; the {len(left)} runs at other values, "
-        f"of which {lost} did not complete, are left out"
-    ]
+    notes = [f"each group at its best {', '.join(keys)} by {metric}; {_left_out(chosen, tried or groups)}"]
     named = rename(chosen, without=keys)
     for key in keys:
-        tried = [[value_of(settings[g.label], key) for g in same] for same in alike]
-        notes += _at_ends(key, list(zip(named, tried, strict=True)))
+        values = [[value_of(settings[g.label], key) for g in same] for same in alike]
+        notes += _at_ends(key, list(zip(named, values, strict=True)))
     for best, same in zip(named, alike, strict=True):
         if len(counts := sorted({len(g.runs) for g in same})) > 1:
             few = f"{counts[0]} to {counts[-1]} runs each, and one with few is easily the best by luck"
@@ -55,27 +56,52 @@ def tune(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], lis
     return named, notes
 
 
+def _left_out(chosen: Sequence[Group], groups: Sequence[Group]) -> str:
+    """What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten."""
+    kept = {identity(settings_of(g.runs[0])) for g in chosen}
+    left = [run for g in groups if identity(settings_of(g.runs[0])) not in kept for run in g.runs]
+    lost = sum(run.outcome.status != "completed" for run in left)
+    return f"the {len(left)} runs at other values, of which {lost} did not complete, are left out"
+
+
 def tune_by_all(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:
     """The same where all seeds choose, and are to judge too: what validates best looks better than it is then."""
     named, notes = tune(groups, keys)
-    told = "the seeds that chose also judge: the more values a group was tried at, the better it looks"
-    return named, [notes[0], f"{told}, in validation above all", *notes[1:]]
+    told = "the seeds that chose also judge (tuned_by keeps them apart)"
+    why = "the more values a group was tried at, the better it looks, in validation above all"
+    return named, [notes[0], f"{told}: {why}", *notes[1:]]
 
 
 def choose(groups: Sequence[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[str]]:
-    """What `tune` chooses by these seeds alone: groups of their runs.
+    """What `tune` chooses by these seeds alone, of what has been run with them: groups of their runs.
 
     Raises:
         ConfigError: a key does not vary, or a group has not been run with all of those seeds, or none has.
     """
     choosing = [replace(g, runs=[run for run in g.runs if seed(run) in by]) for g in groups]
     if not (choosing := [g for g in choosing if g.runs]):
-        raise ConfigError(f"tuned over {listed(list(keys))}: must have runs of the seeds {listed(list(map(str, by)))}")
+        raise ConfigError(f"tuned over {listed(list(keys))}: must have runs of {named_seeds(by)}")
     for g in choosing:
         settled = {seed(run) for run in g.runs if run.outcome.status in ("completed", "diverged")}
         if missing := [of for of in by if of not in settled]:
             raise ConfigError(f"{g.label}: seed {missing[0]} is not settled, and is one of those that choose")
-    return tune(choosing, keys)
+    chosen, notes = tune(choosing, keys, groups)
+    told = "chose, and does not judge" if len(by) == 1 else "chose, and do not judge"
+    return chosen, [f"{notes[0]}; {named_seeds(by)} {told}", *notes[1:]]
+
+
+def tune_apart(groups: Sequence[Group], keys: Sequence[str], by: Sequence[int]) -> tuple[list[Group], list[str]]:
+    """What `tune` chooses by these seeds, with the runs of all others, which judge it.
+
+    Raises:
+        ConfigError: as for `choose` and `with_other_seeds`, or none of a group's runs is of these seeds.
+    """
+    alike = buckets(groups, keys)
+    for named, same in zip(rename([same[0] for same in alike], without=keys), alike, strict=True):
+        if not any(seed(run) in by for g in same for run in g.runs):
+            raise ConfigError(f"{named.label}: must have runs of {named_seeds(by)}, which it is tuned by")
+    chosen, notes = choose(groups, keys, by)
+    return with_other_seeds(chosen, groups, by), notes
 
 
 def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Sequence[int]) -> list[Group]:
@@ -85,9 +111,20 @@ def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Seque
         chosen: as `choose` gives them.
         groups: with the runs of all seeds.
         by: the seeds that chose.
+
+    Raises:
+        ConfigError: there are no others.
     """
     others = {identity(settings_of(g.runs[0])): [run for run in g.runs if seed(run) not in by] for g in groups}
-    return [replace(g, runs=others[identity(settings_of(g.runs[0]))]) for g in chosen]
+    judged = [replace(g, runs=others[identity(settings_of(g.runs[0]))]) for g in chosen]
+    if missing := [g.name for g in judged if not g.runs]:
+        raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
+    return judged
+
+
+def named_seeds(seeds: Sequence[int]) -> str:
+    """``seed 1``, ``seeds 1, 2, 3``."""
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed(list(map(str, seeds)))}"
 
 
 def _at_ends(key: str, tried: Sequence[tuple[Group, Sequence[Any]]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from typing import Any
 from lrdecay.commands import as_called, by_command
 from lrdecay.errors import ConfigError
 
+MOST_SEEDS = 10_000
+
 
 def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser that describes the command by the docstring of its module."""
@@ -19,6 +22,17 @@ def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
         description=as_called(described(doc or "")),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def numbered(text: str) -> range:
+    """The seeds of ``1..30``."""
+    found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
+    first, last = (int(number) for number in found.groups()) if found else (1, 0)
+    if not first <= last < first + MOST_SEEDS:
+        raise argparse.ArgumentTypeError(
+            f"{text}: must be the first and the last of at most {MOST_SEEDS:,} seeds, such as 1..30"
+        )
+    return range(first, last + 1)
 
 
 def described(doc: str) -> str:

@@ -15,10 +15,8 @@ lrdecay claims faster hydra/launcher=slurm hydra.launcher.partition=NAME
 lrdecay claims faster data=digits name=faster-digits
 """
 
-import argparse
 import functools
 import itertools
-import re
 import shlex
 import signal
 import subprocess
@@ -29,7 +27,7 @@ from pathlib import Path
 from lrdecay.analysis.claim import Claim
 from lrdecay.analysis.groups import load_records
 from lrdecay.analysis.judgement import Verdict, check_groups, judge, to_run
-from lrdecay.cli.arguments import add_config_dir, parse, parser_of
+from lrdecay.cli.arguments import add_config_dir, numbered, parse, parser_of
 from lrdecay.commands import as_called, by_command
 from lrdecay.config.claims import Claims
 from lrdecay.config.overrides import key_of
@@ -121,15 +119,6 @@ def check(claims: list[Claim], overrides: list[str]) -> None:
         raise ConfigError(f"{overrides[0]}: must come with name=, so that these runs have a folder of their own")
     if len(claims) != 1 or claims[0].folders != [claims[0].own]:
         raise ConfigError(f"{overrides[0]}: needs a single claim that reads a single sweep")
-
-
-def numbered(text: str) -> range:
-    """The seeds of ``1..30``."""
-    found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
-    first, last = (int(number) for number in found.groups()) if found else (1, 0)
-    if last < first:
-        raise argparse.ArgumentTypeError(f"{text}: must be the first and the last seed, such as 1..30")
-    return range(first, last + 1)
 
 
 def check_seeds(claims: list[Claim], seeds: range, no_run: bool) -> None:

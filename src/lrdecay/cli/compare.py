@@ -5,6 +5,8 @@ lrdecay compare outputs/runs/A outputs/runs/B --output outputs/a-b
 lrdecay compare outputs/sweeps/NAME --baseline cosine
 # each schedule at its own best base rate
 lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr
+# the rate chosen by seeds 1 and 2, and judged by all others
+lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr --tuned-by 1..2
 # figures for a paper
 lrdecay compare outputs/sweeps/NAME --format pdf,svg --columns 1,2
 """
@@ -13,7 +15,7 @@ import sys
 from pathlib import Path
 
 from lrdecay.analysis.groups import load_records
-from lrdecay.cli.arguments import parse, parser_of
+from lrdecay.cli.arguments import numbered, parse, parser_of
 from lrdecay.errors import ConfigError
 from lrdecay.reports.console import relative
 from lrdecay.reports.report import FORMATS, check_formats, report
@@ -34,6 +36,13 @@ def main(conf: Path) -> None:
         default=[],
         metavar="KEY,…",
         help="compare groups each at its own best value of these, chosen by validation: optimizer.lr",
+    )
+    parser.add_argument(
+        "--tuned-by",
+        type=numbered,
+        default=(),
+        metavar="FIRST..LAST",
+        help="the seeds that choose these values; the others judge them",
     )
     parser.add_argument(
         "--format", type=separated, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"
@@ -65,6 +74,7 @@ def main(conf: Path) -> None:
             output,
             arguments.baseline,
             arguments.tuned_over,
+            arguments.tuned_by,
             arguments.format,
             [int(columns) for columns in arguments.columns],
             arguments.cut_short,

@@ -40,6 +40,7 @@ def report(
     output: Path,
     baseline: str | None = None,
     tuned_over: Sequence[str] = (),
+    tuned_by: Sequence[int] = (),
     formats: Sequence[str] = ("png",),
     columns: Sequence[int] = (),
     cut_short: bool = False,
@@ -51,6 +52,7 @@ def report(
         output: the folder for the files.
         baseline: see `lrdecay.analysis.baselines.find_baselines`.
         tuned_over: see `lrdecay.analysis.tuning.tune`.
+        tuned_by: see `lrdecay.analysis.comparison.compare_records`.
         formats: of the figures, among `FORMATS`.
         columns: widths of a paper, 1 or 2, for which figures are drawn too.
         cut_short: see `lrdecay.analysis.groups.group_records`.
@@ -60,9 +62,9 @@ def report(
 
     Raises:
         OSError: they cannot be written.
-        ConfigError: there is no such baseline or key.
+        ConfigError: there is no such baseline, key or seed.
     """
-    comparisons = compare_records(records, baseline, tuned_over, cut_short)
+    comparisons = compare_records(records, baseline, tuned_over, tuned_by, cut_short)
     console = wide()
     for comparison in comparisons:
         console.print(Text(f"\n{headline(comparison)}", style="bold"), soft_wrap=True)

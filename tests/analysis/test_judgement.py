@@ -374,9 +374,9 @@ def test_a_value_that_only_one_side_tried_does_not_count():
     assert verdict.notes == ["cosine: 6 of 18 runs count, whose seed and value were tried for constant too"]
 
 
-def of_lengths(*effects: dict[str, float], seeds=6) -> list[Record]:
+def of_lengths(*effects: dict[str, float], seeds=6, lengths=()) -> list[Record]:
     records = []
-    for length, several in enumerate(effects, start=1):
+    for length, several in zip(lengths or range(1, len(effects) + 1), effects, strict=True):
         for run in runs(several, seeds):
             run.plan.config["trainer"] = {"max_epochs": length}
             records.append(run)
@@ -395,6 +395,12 @@ def of_lengths(*effects: dict[str, float], seeds=6) -> list[Record]:
 )
 def test_which_is_best_depends_on_the_length(effects, word):
     assert judge(claim(crossing="trainer.max_epochs"), of_lengths(*effects)).word == word
+
+
+def test_the_values_of_a_crossing_are_in_their_order():
+    records = of_lengths({"a": 1, "b": 0}, {"a": 0, "b": 1}, lengths=(10, 9))
+    verdict = judge(claim(crossing="trainer.max_epochs"), records)
+    assert verdict.notes == [f"trainer.max_epochs={of}" for of in ("9: b validates best", "10: a validates best")]
 
 
 def test_seeds_that_chose_say_which_is_best():

@@ -1,7 +1,9 @@
 """Whether different groups are best at different values of a key."""
 
 import itertools
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from lrdecay.analysis.groups import Group, buckets, rename
 from lrdecay.analysis.question import Finding, Judged, Question, Rule, most_of
@@ -22,7 +24,7 @@ def crossing(key: str, groups: list[Group], ranking: list[Group], notes: list[st
         notes: to be added to.
     """
     shapes, ranks = _by_value(groups, key), _by_value(ranking, key)
-    values = sorted(next(iter(shapes.values())))
+    values = list(next(iter(shapes.values())))
     metric, measure = monitored(groups), groups[0].metrics.leading[0]
     ranked = {v: sorted(shapes, key=lambda name: validates(ranks[name][v], metric), reverse=True) for v in values}
     notes += [f"{key}={value}: {ranked[value][0]} validates best" for value in values]
@@ -46,15 +48,20 @@ def _by_value(groups: list[Group], key: str) -> dict[str, dict[str, Group]]:
     """For each group without the key, those with each of its values, as they are written, which must all be there."""
     alike = buckets(groups, [key, *groups[0].tuned])
     named = rename([same[0] for same in alike], without=[key, *groups[0].tuned])
-    found = [[(setting(g.runs[0], key), g) for g in same] for same in alike]
+    found = [sorted(((setting(g.runs[0], key), g) for g in same), key=lambda pair: _order(pair[0])) for same in alike]
     shapes = {one.label: {brief(v): g for v, g in same} for one, same in zip(named, found, strict=True)}
-    values = {value for shape in shapes.values() for value in shape}
+    values = list(dict.fromkeys(value for shape in shapes.values() for value in shape))
     if len(shapes) < 2 or len(values) < 2 or any(value is None for same in found for value, _ in same):
         raise ConfigError(f"crossing={key}: must be a key with two values, for two groups")
-    for name, value in itertools.product(shapes, sorted(values)):
+    for name, value in itertools.product(shapes, values):
         if value not in shapes[name] or not shapes[name][value].completed:
             raise ConfigError(f"crossing={key}: {name} must have completed runs at {value} too")
     return shapes
+
+
+def _order(value: Any) -> tuple[float, str]:
+    """Numbers in their order come before all else in that of its text."""
+    return (value, "") if isinstance(value, int | float) else (math.inf, str(value))
 
 
 def _of_pairs(findings: Sequence[Finding]) -> Judged:

@@ -193,7 +193,7 @@ def trained(tmp_path_factory):
     words = [*SMALL, "trainer.max_epochs=2"]
     assert run_apart("train.py", *words, "hydra.run.dir=outputs/runs/NAME", cwd=folder).returncode == 0
     for name in ("NAME", "rates"):
-        swept = [*words, "schedule=constant,cosine", "optimizer.lr=1e-3,1e-2", "seed=1,2", f"name={name}"]
+        swept = [*words, "schedule=constant,cosine", "optimizer.lr=1e-3,1e-2", "seed=1,2,3", f"name={name}"]
         assert run_apart("train.py", "-m", *swept, cwd=folder).returncode == 0
     return folder
 

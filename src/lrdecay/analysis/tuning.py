@@ -11,7 +11,7 @@ from lrdecay.analysis.groups import Group, buckets, rename, varied_keys
 from lrdecay.analysis.settings import seed, settings_of, value_of
 from lrdecay.errors import ConfigError
 from lrdecay.records.identity import identity
-from lrdecay.text import brief, listed
+from lrdecay.text import brief, listed, plural
 
 
 def tune(
@@ -61,7 +61,7 @@ def _left_out(chosen: Sequence[Group], groups: Sequence[Group]) -> str:
     kept = {identity(settings_of(g.runs[0])) for g in chosen}
     left = [run for g in groups if identity(settings_of(g.runs[0])) not in kept for run in g.runs]
     lost = sum(run.outcome.status != "completed" for run in left)
-    return f"the {len(left)} runs at other values, of which {lost} did not complete, are left out"
+    return f"the {plural(len(left), 'run')} at other values, of which {lost} did not complete, are left out"
 
 
 def tune_by_all(groups: Sequence[Group], keys: Sequence[str]) -> tuple[list[Group], list[str]]:

@@ -110,7 +110,7 @@ def test_each_at_its_own_best_rate(grid, tmp_path):
 
 
 def test_the_rate_chosen_by_some_seeds_and_judged_by_others(grid, tmp_path):
-    done = compare("grid", "--tuned-over", "optimizer.lr", "--tuned-by", "1..1", cwd=tmp_path)
+    done = compare("grid", "--tuned-over", "optimizer.lr", "--tuned-by", "1", cwd=tmp_path)
     assert "of which 0 did not complete, are left out; seed 1 chose, and does not judge" in done.stdout
     assert "the seeds that chose also judge" not in done.stdout
     assert set(rows(grid)["n"]) == {2}
@@ -118,10 +118,23 @@ def test_the_rate_chosen_by_some_seeds_and_judged_by_others(grid, tmp_path):
     assert found.table.loc[("cosine", "test/acc"), "mean"] == rows(grid).loc["cosine (lr=0.3)", "mean"]
 
 
+@pytest.mark.parametrize("seeds", ["1,2", "2,1,1", "1..2"])
+def test_seeds_are_numbers_or_the_first_and_the_last(grid, tmp_path, seeds):
+    done = compare("grid", "--tuned-over", "optimizer.lr", "--tuned-by", seeds, cwd=tmp_path)
+    assert "seeds 1, 2 chose, and do not judge" in done.stdout
+
+
+@pytest.mark.parametrize("seeds", ["", "one", "2..1", "1,", "1..99999", "-1"])
+def test_seeds_that_are_none_are_refused(tmp_path, seeds):
+    done = compare("grid", "--tuned-over", "optimizer.lr", f"--tuned-by={seeds}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"argument --tuned-by: {seeds}: must be " in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--tuned-by=1..2", "tuned by seeds 1, 2: must come with keys that are tuned over"),
+        ("--tuned-by=1,2", "tuned by seeds 1, 2: must come with keys that are tuned over"),
         ("--baseline=linear", "--baseline=linear: must be one of constant lr=0.1, "),
         ("--tuned-over=seed", "tuned over seed: must be a key that varies among these runs: optimizer.lr"),
         ("--format=jpg", "--format=jpg: must be one of png, pdf, svg"),

@@ -35,6 +35,15 @@ def numbered(text: str) -> range:
     return range(first, last + 1)
 
 
+def seeds(text: str) -> list[int]:
+    """Those of ``1,2`` or of ``1..30``."""
+    if ".." in text:
+        return list(numbered(text))
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+        raise argparse.ArgumentTypeError(f"{text}: must be seeds, such as 1,2 or 1..30")
+    return sorted({int(seed) for seed in text.split(",")})
+
+
 def described(doc: str) -> str:
     """A docstring as a terminal shows it: its prose as wide as that is, its examples line by line."""
     width = shutil.get_terminal_size().columns - 2

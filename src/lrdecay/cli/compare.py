@@ -6,7 +6,7 @@ lrdecay compare outputs/sweeps/NAME --baseline cosine
 # each schedule at its own best base rate
 lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr
 # the rate chosen by seeds 1 and 2, and judged by all others
-lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr --tuned-by 1..2
+lrdecay compare outputs/sweeps/NAME --tuned-over optimizer.lr --tuned-by 1,2
 # figures for a paper
 lrdecay compare outputs/sweeps/NAME --format pdf,svg --columns 1,2
 """
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from lrdecay.analysis.groups import load_records
-from lrdecay.cli.arguments import numbered, parse, parser_of
+from lrdecay.cli.arguments import parse, parser_of, seeds
 from lrdecay.errors import ConfigError
 from lrdecay.reports.console import relative
 from lrdecay.reports.report import FORMATS, check_formats, report
@@ -39,10 +39,10 @@ def main(conf: Path) -> None:
     )
     parser.add_argument(
         "--tuned-by",
-        type=numbered,
+        type=seeds,
         default=(),
-        metavar="FIRST..LAST",
-        help="the seeds that choose these values; the others judge them",
+        metavar="SEED,…",
+        help="the seeds that choose these values, as 1,2 or 1..5; the others judge them",
     )
     parser.add_argument(
         "--format", type=separated, default=["png"], metavar="FORMAT,…", help=f"of the figures: {', '.join(FORMATS)}"

@@ -58,8 +58,8 @@ def tune(
 
 def _left_out(chosen: Sequence[Group], groups: Sequence[Group]) -> str:
     """What was tried and not chosen is evidence too, of how much tuning it took; so it is counted, not forgotten."""
-    kept = {identity(settings_of(g.runs[0])) for g in chosen}
-    left = [run for g in groups if identity(settings_of(g.runs[0])) not in kept for run in g.runs]
+    kept = {_identity(g) for g in chosen}
+    left = [run for g in groups if _identity(g) not in kept for run in g.runs]
     lost = sum(run.outcome.status != "completed" for run in left)
     return f"the {plural(len(left), 'run')} at other values, of which {lost} did not complete, are left out"
 
@@ -115,11 +115,16 @@ def with_other_seeds(chosen: Sequence[Group], groups: Sequence[Group], by: Seque
     Raises:
         ConfigError: there are no others.
     """
-    others = {identity(settings_of(g.runs[0])): [run for run in g.runs if seed(run) not in by] for g in groups}
-    judged = [replace(g, runs=others[identity(settings_of(g.runs[0]))]) for g in chosen]
+    others = {_identity(g): [run for run in g.runs if seed(run) not in by] for g in groups}
+    judged = [replace(g, runs=others[_identity(g)]) for g in chosen]
     if missing := [g.name for g in judged if not g.runs]:
         raise ConfigError(f"no runs of {listed(missing)} with other seeds than the {len(by)} that chose")
     return judged
+
+
+def _identity(group: Group) -> str:
+    """The same for a group with other runs, and under another name."""
+    return identity(settings_of(group.runs[0]))
 
 
 def named_seeds(seeds: Sequence[int]) -> str:

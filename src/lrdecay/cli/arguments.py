@@ -12,7 +12,7 @@ from typing import Any
 from lrdecay.commands import as_called, by_command
 from lrdecay.errors import ConfigError
 
-MOST_SEEDS = 10_000
+LONGEST_RANGE = 10_000
 
 
 def parser_of(command: str, doc: str | None) -> argparse.ArgumentParser:
@@ -28,9 +28,9 @@ def numbered(text: str) -> range:
     """The seeds of ``1..30``."""
     found = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)
     first, last = (int(number) for number in found.groups()) if found else (1, 0)
-    if not first <= last < first + MOST_SEEDS:
+    if not first <= last < first + LONGEST_RANGE:
         raise argparse.ArgumentTypeError(
-            f"{text}: must be the first and the last of at most {MOST_SEEDS:,} seeds, such as 1..30"
+            f"{text}: must be the first and the last of at most {LONGEST_RANGE:,} seeds, such as 1..30"
         )
     return range(first, last + 1)
 
